@@ -1,0 +1,55 @@
+"""The exceptions of the toolkit: one tree, each message one line that names the thing, the rule and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NasError(Exception):
+    """Anything a user can cause or mend. The command line prints its message on one line and exits with code 2."""
+
+
+class ConfigError(NasError):
+    """A flag, a configuration file, a plugin or a data file is wrong."""
+
+
+class GraphError(NasError):
+    """A graph, a primitive or a shape breaks a rule."""
+
+
+class SpaceError(NasError):
+    """A search space or an architecture breaks the contract of choosing."""
+
+
+class Infeasible(SpaceError):
+    """Raised by a search space to reject a combination of choices; the space is then asked again."""
+
+
+class Exhausted(SpaceError):
+    """Raised by a searcher that has nothing left to propose; the search then ends cleanly."""
+
+
+class JournalError(NasError):
+    """The journal of a run cannot be read, written or locked."""
+
+
+class EvaluationError(NasError):
+    """A trial failed; ``kind`` is one of :data:`nas.types.FAILURE_KINDS`."""
+
+    def __init__(self, message: str, kind: str = "error") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of ``error`` on one line, never empty."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for an unknown ``name``: the nearest known name first, then all that are allowed."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"unknown {what} '{name}'{hint} (known: {', '.join(names) or 'none'})"

@@ -1,0 +1,83 @@
+"""The builder: how people and spaces write graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from nas.errors import GraphError, unknown
+from nas.graph.graph import Graph, Names, Node, check_inputs, needed, trusted
+from nas.graph.operators import Input
+from nas.graph.primitive import Primitive
+from nas.types import Shape
+
+
+class GraphBuilder:
+    """Builds a graph node by node, in order, checking every shape as it goes.
+
+    ``b(primitive, *inputs, name=None)`` adds a node and returns its name, the handle for later nodes; without a name
+    the kind of the primitive is used, numbered where it is taken. ``with b.scope("stage1"):`` prefixes names. A builder
+    without an ``input_shape`` builds a cell: its nodes have no shapes.
+    """
+
+    def __init__(self, input_shape: Sequence[int] | None = None, inputs: int = 1) -> None:
+        self._nodes: list[Node] = []
+        self._shapes: dict[str, Shape] = {}
+        self._prefix = ""
+        self._names = Names()
+        self._counts: dict[str, int] = {}
+        self._is_cell = input_shape is None
+        if input_shape is None:
+            self.inputs = tuple(self(Input(port=i), name=f"input{i}") for i in range(inputs))
+        else:
+            self.inputs = (self(Input(tuple(input_shape)), name="image"),)
+        self.input = self.inputs[0]
+
+    def __call__(self, op: Primitive, *inputs: str, name: str | None = None) -> str:
+        shapes = self._shapes
+        full = self._fresh(op.kind) if name is None else self._prefix + name
+        node = Node(full, op, inputs)
+        check_inputs(node, shapes)
+        self._names.add(full)
+        if self._is_cell:
+            shapes[full] = ()
+        else:
+            try:
+                shapes[full] = op.shape(tuple([shapes[i] for i in inputs]))
+            except GraphError as error:
+                raise GraphError(f"node '{full}': {error}") from None
+        self._nodes.append(node)
+        return full
+
+    def shape(self, name: str) -> Shape:
+        """Return the shape of node ``name``."""
+        return self._shapes[name]
+
+    def channels(self, name: str) -> int:
+        """Return the channels (or features) of node ``name``."""
+        return self._shapes[name][0]
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Prefix the names of nodes added within by ``name`` and a dot."""
+        outer, self._prefix = self._prefix, f"{self._prefix}{name}."
+        try:
+            yield
+        finally:
+            self._prefix = outer
+
+    def build(self, **outputs: str) -> Graph:
+        """Return the graph of the given named outputs, e.g. ``b.build(logits=x)``, without nodes they do not need."""
+        for output, name in outputs.items():
+            if name not in self._shapes:
+                raise GraphError(f"output '{output}': {unknown('node', str(name), self._shapes)}")
+        wanted = tuple(outputs.items())
+        return trusted(needed(self._nodes, wanted), wanted)
+
+    def _fresh(self, kind: str) -> str:
+        stem = self._prefix + kind
+        while True:
+            count = self._counts[stem] = self._counts.get(stem, 0) + 1
+            name = stem if count == 1 else f"{stem}{count}"
+            if self._names.free(name):
+                return name

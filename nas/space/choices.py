@@ -1,0 +1,188 @@
+"""The choosing protocol: how one function that chooses answers every question asked of a search space.
+
+A space is a function ``space(choose, **args)`` that calls ``choose(name, options)`` for each decision and returns what
+it describes. Run with a choice at random it is a sampler; with recorded decisions, a decoder; with all but one of them, a
+mutation. What this module holds are those choosers; :class:`nas.space.Space` puts them to use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from nas.errors import SpaceError, unknown
+from nas.types import Value
+
+T = TypeVar("T")
+Options = tuple[Value, ...]
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class Choose(Protocol):
+    """What a space is given: returns one of ``options`` for the decision ``name``.
+
+    A name is chosen once in a trace and always has the same options; options are distinct strings, numbers, booleans,
+    None or tuples of them.
+    """
+
+    def __call__(self, name: str, options: Sequence[T]) -> T: ...
+
+
+class Chooser(Protocol):
+    """The policy behind a trace: returns the index of the chosen option."""
+
+    def pick(self, name: str, options: Options) -> int: ...
+
+
+class Trace:
+    """Records what ``chooser`` chooses, and holds every call to the contract of :class:`Choose`.
+
+    ``known`` maps names to the options seen so far; it is shared by all traces of one space.
+    """
+
+    def __init__(self, chooser: Chooser, known: dict[str, Options]) -> None:
+        self.decisions: dict[str, Value] = {}
+        self._pick = chooser.pick
+        self._known = known
+
+    def __call__(self, name: str, options: Sequence[T]) -> T:
+        if name in self.decisions:
+            raise SpaceError(f"decision '{name}': chosen twice in one architecture; a name is chosen once")
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = _check_options(name, options)
+        elif known != (options if type(options) is tuple else tuple(options)):
+            raise SpaceError(
+                f"decision '{name}': a name always has the same options, found {known} and {tuple(options)}"
+            )
+        choice = known[self._pick(name, known)]
+        self.decisions[name] = choice
+        return choice  # type: ignore[no-any-return]
+
+
+def _check_options(name: Any, options: Sequence[Any]) -> Options:
+    if not isinstance(name, str) or not name:
+        raise SpaceError(f"decision {name!r}: a name is a non-empty string")
+    if isinstance(options, str) or not isinstance(options, Sequence) or not options:
+        raise SpaceError(f"decision '{name}': options must be a non-empty list or tuple, found {options!r}")
+    for option in options:
+        if not _is_plain(option):
+            raise SpaceError(
+                f"decision '{name}': an option is a string, number, boolean, None or a tuple of them, found {option!r}"
+            )
+    if len(set(options)) < len(options):
+        raise SpaceError(f"decision '{name}': options must be distinct, found {tuple(options)}")
+    return tuple(options)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(v) for v in value)
+    return isinstance(value, _PLAIN) and value == value and value not in (float("inf"), float("-inf"))
+
+
+class Random:
+    """Chooses uniformly."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._integers = rng.integers
+
+    def pick(self, name: str, options: Options) -> int:
+        """Return a random index."""
+        return int(self._integers(len(options))) if len(options) > 1 else 0
+
+
+class Replay:
+    """Chooses what ``decisions`` say; a missing name or a value that is no option raises :class:`SpaceError`."""
+
+    def __init__(self, decisions: Mapping[str, Value]) -> None:
+        self._decisions = decisions
+
+    def pick(self, name: str, options: Options) -> int:
+        """Return the index of the recorded decision."""
+        if name not in self._decisions:
+            raise SpaceError(f"decision '{name}' is missing in the architecture")
+        value = self._decisions[name]
+        try:
+            return options.index(value)
+        except ValueError:
+            raise SpaceError(f"decision '{name}': {unknown('option', str(value), map(str, options))}") from None
+
+
+class Keep:
+    """Keeps ``decisions`` but for ``target``, which takes option ``choice``; what newly appears is drawn."""
+
+    def __init__(self, decisions: Mapping[str, Value], target: str, choice: int, rng: np.random.Generator) -> None:
+        self._decisions = decisions
+        self._target = target
+        self._choice = choice
+        self._fresh = Random(rng)
+
+    def pick(self, name: str, options: Options) -> int:
+        """Return the target's new choice, the kept one, or a random one."""
+        if name == self._target:
+            return self._choice
+        value = self._decisions.get(name, _ABSENT)
+        return options.index(value) if value in options else self._fresh.pick(name, options)
+
+
+class Mix:
+    """Takes each decision from one of two parents at random where they have it; what neither has is drawn."""
+
+    def __init__(self, one: Mapping[str, Value], other: Mapping[str, Value], rng: np.random.Generator) -> None:
+        self._parents = (one, other)
+        self._rng = rng
+
+    def pick(self, name: str, options: Options) -> int:
+        """Return the index of a parent's decision, or a random one."""
+        first = int(self._rng.integers(2))
+        for parent in (self._parents[first], self._parents[1 - first]):
+            value = parent.get(name, _ABSENT)
+            if value in options:
+                return options.index(value)
+        return int(self._rng.integers(len(options)))
+
+
+class Path:
+    """Chooses along a path of indices, then always the first option; remembers the number of options on its way."""
+
+    def __init__(self, indices: Sequence[int]) -> None:
+        self.indices: list[int] = []
+        self.counts: list[int] = []
+        self._path = indices
+
+    def pick(self, name: str, options: Options) -> int:
+        """Return the next index of the path."""
+        depth = len(self.indices)
+        choice = self._path[depth] if depth < len(self._path) else 0
+        self.indices.append(choice)
+        self.counts.append(len(options))
+        return choice
+
+    def following(self) -> list[int] | None:
+        """Return the next path in order, None after the last."""
+        path = list(self.indices)
+        while path and path[-1] + 1 == self.counts[len(path) - 1]:
+            path.pop()
+        if not path:
+            return None
+        path[-1] += 1
+        return path
+
+
+class Probe:
+    """Chooses uniformly and multiplies the numbers of options: Knuth's estimate of a tree's size (Knuth 1975)."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.product = 1
+        self._random = Random(rng)
+
+    def pick(self, name: str, options: Options) -> int:
+        """Return a random index."""
+        self.product *= len(options)
+        return self._random.pick(name, options)
+
+
+_ABSENT = object()

@@ -1,0 +1,255 @@
+"""A search space: one function that chooses, and everything derived from it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nas.errors import ConfigError, Infeasible, SpaceError, unknown
+from nas.graph import Graph, cells_key
+from nas.graph import key as graph_key
+from nas.registry import Registry
+from nas.space.choices import Chooser, Keep, Mix, Options, Path, Probe, Random, Replay, Trace
+from nas.types import Architecture, Task, Value
+
+ATTEMPTS = 1_000
+"""How often an infeasible combination is drawn again before the space is said to be empty."""
+EXACT_SIZE = 1_000_000
+_KEY_TASK = Task("key", (3, 32, 32), 10)
+
+Skeleton = Callable[[Mapping[str, Graph], Task, int, int], Graph]
+"""Builds a network of cells: ``skeleton(cells, task, width, depth)``."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What a cell-based space describes: cells of named operations by name, and the skeleton that stacks them."""
+
+    cells: Mapping[str, Graph]
+    skeleton: Skeleton
+
+    def key(self) -> str:
+        """Return the canonical key of the cells together."""
+        return cells_key(self.cells)
+
+    def network(self, task: Task, width: int, depth: int) -> Graph:
+        """Return the network for ``task``: ``width`` channels in the first stage, ``depth`` cells a stage."""
+        return self.skeleton(self.cells, task, width, depth)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a space of whole networks describes: a function ``build(task, width, depth)`` that returns the graph."""
+
+    build: Callable[[Task, int, int], Graph]
+
+    def key(self) -> str:
+        """Return the canonical key of the network for 32x32 colour images in 10 classes at width 16, depth 1."""
+        return graph_key(self.build(_KEY_TASK, 16, 1))
+
+    def network(self, task: Task, width: int, depth: int) -> Graph:
+        """Return the network for ``task``."""
+        return self.build(task, width, depth)
+
+
+class Size(NamedTuple):
+    """The number of architectures of a space: exact, or an estimate with its standard error."""
+
+    total: float
+    error: float
+    exact: bool
+
+
+class Space:
+    """The search space of ``function(choose, **args)``; see :mod:`nas.space.choices` for the contract.
+
+    The function may return :class:`Cells`, a :class:`Network`, anything else with their two methods, or any other
+    value: then the space describes no network, and its decisions are what an evaluator looks at. ``width`` and ``depth`` are
+    the defaults for networks.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: Mapping[str, Value] | None = None,
+        source: str = "",
+        width: int = 16,
+        depth: int = 1,
+    ) -> None:
+        self.name, self.function, self.source, self.width, self.depth = name, function, source, width, depth
+        self.args = dict(args or {})
+        self._known: dict[str, Options] = {}
+        self._frozen_args = tuple(self.args.items())
+        _check_args(name, function, self.args)
+
+    def with_args(self, args: Mapping[str, Value]) -> Space:
+        """Return the space with other arguments; an unknown one raises :class:`ConfigError`."""
+        return Space(self.name, self.function, {**self.args, **args}, self.source, self.width, self.depth)
+
+    def options(self, name: str) -> Options:
+        """Return the options of a decision that some architecture of this space has made."""
+        return self._known[name]
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Return an architecture with every decision drawn uniformly; infeasible ones are drawn again."""
+        return self._feasible(lambda: Random(rng))
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Return a copy with one decision chosen anew; what newly appears is drawn.
+
+        A space with no second option anywhere returns the architecture itself.
+        """
+        decisions = self._decisions(architecture)
+        open_names = [name for name in decisions if len(self._known[name]) > 1]
+        if not open_names:
+            return architecture
+
+        def chooser() -> Chooser:
+            target = open_names[int(rng.integers(len(open_names)))]
+            options = self._known[target]
+            choice = int(rng.integers(len(options) - 1))
+            choice += choice >= options.index(decisions[target])
+            return Keep(decisions, target, choice, rng)
+
+        return self._feasible(chooser)
+
+    def crossover(self, one: Architecture, other: Architecture, rng: np.random.Generator) -> Architecture:
+        """Return a child that takes every decision from one of its parents by name."""
+        a, b = self._decisions(one), self._decisions(other)
+        return self._feasible(lambda: Mix(a, b, rng))
+
+    def neighbours(self, architecture: Architecture, rng: np.random.Generator) -> list[Architecture]:
+        """Return all feasible architectures that change one decision, in order; what newly appears is drawn."""
+        decisions = self._decisions(architecture)
+        found: dict[Architecture, None] = {}
+        for name, value in decisions.items():
+            for choice, option in enumerate(self._known[name]):
+                if option != value or type(option) is not type(value):
+                    trace = self._try(Keep(decisions, name, choice, rng))
+                    if trace is not None:
+                        found[trace] = None
+        return list(found)
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """Yield every feasible architecture once, in order."""
+        path: list[int] | None = []
+        while path is not None:
+            chooser = Path(path)
+            architecture = self._try(chooser)
+            if architecture is not None:
+                yield architecture
+            path = chooser.following()
+
+    def size(self, limit: int = EXACT_SIZE, probes: int = 2_000) -> Size:
+        """Return the number of feasible traces: exact up to ``limit``, else Knuth's estimate with its error."""
+        rng = np.random.default_rng(0)
+        weights = np.array([self._probe(rng) for _ in range(probes)], dtype=float)
+        mean, error = float(weights.mean()), float(weights.std(ddof=1) / np.sqrt(probes))
+        if mean - 4 * error <= limit:
+            count = 0
+            for count, _ in enumerate(self.enumerate(), 1):
+                if count > limit:
+                    return Size(mean, error, False)
+            return Size(count, 0.0, True)
+        return Size(mean, error, False)
+
+    def describe(self, architecture: Architecture) -> Any:
+        """Replay the decisions and return what the function returns; refuse decisions that do not fit the space."""
+        trace, result = self._run(Replay(self._decisions(architecture)))
+        extra = dict(architecture.decisions).keys() - trace.decisions.keys()
+        if extra:
+            raise SpaceError(f"space '{self.name}': {unknown('decision', min(extra), trace.decisions)}")
+        return result
+
+    def key(self, architecture: Architecture) -> str:
+        """Return the canonical key; for a space without networks, a hash of the decisions."""
+        described = self.describe(architecture)
+        if hasattr(described, "key"):
+            return str(described.key())
+        return blake2b(repr(sorted(architecture.decisions)).encode(), digest_size=16).hexdigest()
+
+    def has_networks(self, architecture: Architecture) -> bool:
+        """Return whether the architecture describes a network, so that :meth:`build` works."""
+        return hasattr(self.describe(architecture), "network")
+
+    def build(
+        self, architecture: Architecture, task: Task, width: int | None = None, depth: int | None = None
+    ) -> Graph:
+        """Return the network of ``architecture`` for ``task`` at a width (channels) and depth (cells a stage)."""
+        described = self.describe(architecture)
+        if not hasattr(described, "network"):
+            raise SpaceError(f"space '{self.name}' describes no network, only decisions; use an evaluator of its own")
+        graph: Graph = described.network(task, width or self.width, depth or self.depth)
+        return graph
+
+    def _run(self, chooser: Chooser) -> tuple[Trace, Any]:
+        trace = Trace(chooser, self._known)
+        return trace, self.function(trace, **self.args)
+
+    def _try(self, chooser: Chooser) -> Architecture | None:
+        try:
+            trace, _ = self._run(chooser)
+        except Infeasible:
+            return None
+        return Architecture(self.name, tuple(trace.decisions.items()), self._frozen_args)
+
+    def _feasible(self, chooser: Callable[[], Chooser]) -> Architecture:
+        for _ in range(ATTEMPTS):
+            architecture = self._try(chooser())
+            if architecture is not None:
+                return architecture
+        raise SpaceError(f"space '{self.name}': no feasible architecture in {ATTEMPTS:,} draws")
+
+    def _probe(self, rng: np.random.Generator) -> int:
+        probe = Probe(rng)
+        return probe.product if self._try(probe) is not None else 0
+
+    def _decisions(self, architecture: Architecture) -> dict[str, Value]:
+        if architecture.space != self.name or dict(architecture.args) != self.args:
+            found = f"'{architecture.space}' with {dict(architecture.args)}"
+            raise SpaceError(f"space '{self.name}' with {self.args}: the architecture is of space {found}")
+        decisions = dict(architecture.decisions)
+        if not decisions.keys() <= self._known.keys():
+            self._run(Replay(decisions))
+        return decisions
+
+
+def _check_args(name: str, function: Callable[..., Any], args: Mapping[str, Value]) -> None:
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters:
+        raise ConfigError(f"space '{name}': the function must take 'choose' as its first argument")
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    allowed = [p.name for p in parameters[1:]]
+    for arg in args:
+        if arg not in allowed:
+            raise ConfigError(f"space '{name}': {unknown('argument', arg, allowed)}")
+    for p in parameters[1:]:
+        if p.default is p.empty and p.name not in args:
+            raise ConfigError(f"space '{name}': argument '{p.name}' is missing; pass --space-arg {p.name}=VALUE")
+
+
+SPACES: Registry[Space] = Registry("space")
+
+
+def register_space(
+    name: str, source: str, width: int = 16, depth: int = 1
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as space ``name`` with its ``source`` and default width and depth."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        SPACES.add(name, Space(name, function, _defaults(function), source, width, depth))
+        return function
+
+    return register
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Value]:
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return {p.name: p.default for p in parameters if p.default is not p.empty}

@@ -1,0 +1,250 @@
+"""Every value that crosses a room's door: frozen, plain, and JSON where it is written down.
+
+An architecture is the recorded trace of a space's choices. A searcher turns a :class:`History` into a
+:class:`Proposal`; the loop makes it a :class:`Job`; an evaluator turns the job into :class:`Metrics` or a
+:class:`Failure`; the journal remembers it as a :class:`Trial`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from nas.errors import EvaluationError, SpaceError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nas.graph import Graph
+
+Shape: TypeAlias = tuple[int, ...]
+"""Sizes without the batch: ``(C, H, W)`` for images, ``(F,)`` for vectors."""
+Value: TypeAlias = Any
+"""A decision: a string, a number, a boolean, or a tuple of them."""
+
+ARCHITECTURE_FORMAT = "nas/architecture/1"
+FAILURE_KINDS = ("diverged", "oom", "timeout", "crashed", "over_limit", "error")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network must do: classify images of ``input_shape`` (C, H, W) into ``classes`` classes."""
+
+    name: str
+    input_shape: Shape
+    classes: int
+
+
+def freeze(value: Any) -> Value:
+    """Return ``value`` with lists turned into tuples, so that JSON and Python agree on decisions."""
+    return tuple(freeze(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A point of a search space: the space's name and arguments, and every choice by name, in order."""
+
+    space: str
+    decisions: tuple[tuple[str, Value], ...]
+    args: tuple[tuple[str, Value], ...] = ()
+
+    def __getitem__(self, name: str) -> Value:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise SpaceError(f"architecture of space '{self.space}' has no decision '{name}'") from None
+
+    @cached_property
+    def _by_name(self) -> dict[str, Value]:
+        return dict(self.decisions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the architecture as JSON data (format ``nas/architecture/1``)."""
+        return {
+            "format": ARCHITECTURE_FORMAT,
+            "space": self.space,
+            "args": dict(self.args),
+            "decisions": dict(self.decisions),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Architecture:
+        """Read what :meth:`to_json` wrote; anything else raises :class:`SpaceError` with the rule it breaks."""
+        if not isinstance(data, Mapping) or data.get("format") != ARCHITECTURE_FORMAT:
+            found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
+            raise SpaceError(f"not an architecture: format must be '{ARCHITECTURE_FORMAT}', found {found!r}")
+        space, args, decisions = data.get("space"), data.get("args", {}), data.get("decisions")
+        if not isinstance(space, str) or not isinstance(args, Mapping) or not isinstance(decisions, Mapping):
+            raise SpaceError("not an architecture: 'space' must be a string, 'args' and 'decisions' must be objects")
+        return cls(space, _pairs(decisions), _pairs(args))
+
+
+def _pairs(mapping: Mapping[str, Any]) -> tuple[tuple[str, Value], ...]:
+    return tuple((str(name), freeze(value)) for name, value in mapping.items())
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a searcher wants evaluated next.
+
+    ``epochs`` is the training budget (0: the run's default). ``continue_from`` names the trial whose checkpoint the
+    training continues. ``info`` is JSON that the searcher wants back in the history (parents, log-probability).
+    """
+
+    architecture: Architecture
+    epochs: int = 0
+    continue_from: int | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What an evaluation measured: the ``reward`` to maximise, other ``values`` by name, and seconds.
+
+    ``seconds`` is what the evaluation took, or what the published table says it took (``simulated``).
+    Numbers that are not finite raise :class:`EvaluationError`: a NaN is a failure, never a score.
+    """
+
+    reward: float
+    values: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("reward", self.reward), ("seconds", self.seconds), *self.values.items()):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise EvaluationError(f"metric '{name}' is {type(value).__name__}; a metric is a number")
+            if not math.isfinite(value):
+                raise EvaluationError(f"metric '{name}' is {value}; metrics must be finite numbers", "diverged")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial has no score: ``kind`` is one of :data:`FAILURE_KINDS`, ``message`` one line."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Trial:
+    """One proposal and what became of it.
+
+    ``status`` is ``pending``, ``done``, ``failed``, ``pruned`` or ``reused``; a reused trial carries the metrics or
+    the failure of trial ``of``, which has the same canonical ``key`` and epochs.
+    """
+
+    index: int
+    proposal: Proposal
+    key: str
+    status: str = "pending"
+    metrics: Metrics | None = None
+    failure: Failure | None = None
+    of: int | None = None
+    params: int | None = None
+    macs: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def architecture(self) -> Architecture:
+        """The proposed architecture."""
+        return self.proposal.architecture
+
+    @property
+    def reward(self) -> float | None:
+        """The reward, or None while pending and after a failure."""
+        return None if self.metrics is None else self.metrics.reward
+
+
+class History:
+    """All that a searcher may look at: ``results`` in the order they became visible, and ``pending`` trials.
+
+    Results are only ever appended, so a searcher may fold them step by step; :meth:`digest` tells whether two
+    histories begin with the same results. The sequences belong to the loop: read them, never change them.
+    """
+
+    def __init__(
+        self, results: Sequence[Trial], pending: Sequence[Trial] = (), digests: Sequence[int] | None = None
+    ) -> None:
+        self.results = results
+        self.pending = pending
+        self._digests = digests
+
+    def __len__(self) -> int:
+        return len(self.results) + len(self.pending)
+
+    def digest(self, count: int) -> int:
+        """Return a fingerprint of the first ``count`` results (valid in this process only)."""
+        if self._digests is None:
+            self._digests = chain([], self.results)
+        return self._digests[count - 1] if count else 0
+
+    def best(self) -> Trial | None:
+        """Return the result with the highest reward (the earliest of equals), or None."""
+        scored = [t for t in self.results if t.reward is not None]
+        return max(scored, key=lambda t: (t.reward, -t.index)) if scored else None
+
+
+def chain(digests: list[int], trials: Sequence[Trial]) -> list[int]:
+    """Append to ``digests`` the running fingerprint of ``trials`` and return it."""
+    last = digests[-1] if digests else 0
+    for t in trials:
+        last = hash((last, t.index, t.key, t.status, t.reward, t.architecture, t.proposal.epochs))
+        digests.append(last)
+    return digests
+
+
+@dataclass(frozen=True)
+class Job:
+    """One evaluation to do: what a worker needs, as plain data (:meth:`to_json`) but for the graph, built on demand.
+
+    ``graph`` is None when the space describes no network (a published table, a plain function's parameters).
+    ``settings`` are the evaluator's own (recipe, dataset, folder). ``seed`` is the seed of this trial alone.
+    """
+
+    index: int
+    attempt: int
+    architecture: Architecture
+    key: str
+    epochs: int
+    seed: int
+    task: Task
+    graph: Graph | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    params: int | None = None
+    macs: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came back for the job of trial ``index``: metrics or a failure, and the seconds it took here."""
+
+    index: int
+    result: Metrics | Failure
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a search may spend: ``trials`` evaluations (reused and refused proposals cost none)."""
+
+    trials: int
+
+
+class Searcher(Protocol):
+    """Looks for architectures. ``ask`` is a pure function of the history and the random stream it is given."""
+
+    def ask(self, history: History, rng: np.random.Generator) -> Proposal:
+        """Return the next proposal; raise :class:`nas.errors.Exhausted` when nothing is left to propose."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Scores a job. Raise :class:`EvaluationError` with a kind for a typed failure."""
+
+    def __call__(self, job: Job) -> Metrics | float:
+        """Return the metrics, or just the reward to maximise."""
+        ...

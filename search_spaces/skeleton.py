@@ -1,0 +1,90 @@
+"""Skeletons: from cells to a network for a task, at a given width and depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nas.errors import GraphError, SpaceError
+from nas.graph import Add, AvgPool, BatchNorm, Conv, Flatten, GlobalAvgPool, Graph, GraphBuilder, Linear, Relu
+from nas.types import Task
+from search_spaces.blocks.operations import expand, factorized_reduction, relu_conv_bn
+
+
+def classifier(b: GraphBuilder, x: str, classes: int) -> Graph:
+    """End the network: global average pool and one linear layer; the output is ``logits``."""
+    x = b(GlobalAvgPool(), x, name="pool")
+    x = b(Flatten(), x, name="flatten")
+    return b.build(logits=b(Linear(classes), x, name="classifier"))
+
+
+def check_size(width: int, depth: int) -> None:
+    """Refuse a width or depth below one."""
+    for name, value in (("width", width), ("depth", depth)):
+        if value < 1:
+            raise SpaceError(f"{name} must be a whole number of at least 1, found {value}")
+
+
+def cifar(cells: Mapping[str, Graph], task: Task, width: int, depth: int, stages: int = 3, stem: int = 3) -> Graph:
+    """Stack cells for small images: 3x3 stem, then ``stages`` of ``depth`` normal cells with reductions between.
+
+    ``cells`` holds ``normal`` and ``reduction``, each of two inputs: the outputs of the two cells before, brought to
+    the cell's channels by 1x1 convolutions (arXiv:1707.07012, figure 2 and appendix A.4). Channels double at each
+    reduction; the stem has ``stem * width`` of them.
+    """
+    check_size(width, depth)
+    for name in ("normal", "reduction"):
+        if name not in cells or len(cells[name].inputs) != 2:
+            raise SpaceError(f"the CIFAR skeleton needs a cell '{name}' of two inputs, found {sorted(cells)}")
+    b = GraphBuilder(task.input_shape)
+    x = b(Conv(stem * width, 3, padding=1), b.input, name="stem.conv")
+    before = x = b(BatchNorm(), x, name="stem.bn")
+    for stage in range(stages):
+        channels = width * 2**stage
+        names = [f"cell{i}" for i in range(1, depth + 1)]
+        for name in ["reduction", *names] if stage else names:
+            cell = cells["reduction" if name == "reduction" else "normal"]
+            with b.scope(f"stage{stage + 1}.{name}"):
+                inputs = adapt(b, before, x, channels)
+                before, x = x, expand(b, cell, inputs, channels)
+    return classifier(b, b(Relu(), x, name="relu"), task.classes)
+
+
+def adapt(b: GraphBuilder, before: str, x: str, channels: int) -> tuple[str, str]:
+    """Bring a cell's two inputs to one size and ``channels``; the earlier one may still have twice the resolution."""
+    same = b.shape(before)[1:] == b.shape(x)[1:]
+    with b.scope("adapt0"):
+        first = relu_conv_bn(b, before, channels, 1) if same else factorized_reduction(b, before, channels)
+    if b.shape(first)[1:] != b.shape(x)[1:]:
+        raise GraphError(
+            f"a cell's inputs must be at most one reduction apart, found {b.shape(before)} and {b.shape(x)}"
+        )
+    with b.scope("adapt1"):
+        return first, relu_conv_bn(b, x, channels, 1)
+
+
+def nb201(cells: Mapping[str, Graph], task: Task, width: int, depth: int) -> Graph:
+    """NAS-Bench-201's skeleton: one cell of one input, residual blocks of stride 2 between three stages.
+
+    arXiv:2001.00326, section 2.1; width 16 and depth 5 give the benchmark's own networks.
+    """
+    check_size(width, depth)
+    b = GraphBuilder(task.input_shape)
+    x = b(Conv(width, 3, padding=1), b.input, name="stem.conv")
+    x = b(BatchNorm(), x, name="stem.bn")
+    for stage in range(3):
+        channels = width * 2**stage
+        if stage:
+            with b.scope(f"stage{stage + 1}.reduction"):
+                x = _residual_reduction(b, x, channels)
+        for i in range(depth):
+            with b.scope(f"stage{stage + 1}.cell{i + 1}"):
+                x = expand(b, cells["cell"], (x,), channels)
+    x = b(BatchNorm(), x, name="last.bn")
+    return classifier(b, b(Relu(), x, name="last.relu"), task.classes)
+
+
+def _residual_reduction(b: GraphBuilder, x: str, channels: int) -> str:
+    y = relu_conv_bn(b, x, channels, 3, 2)
+    y = relu_conv_bn(b, y, channels, 3)
+    short = b(Conv(channels, 1), b(AvgPool(2), x, name="short.pool"), name="short.conv")
+    return b(Add(), short, y)

@@ -1,0 +1,49 @@
+"""NASNet's search space: a normal and a reduction cell of blocks that combine two operations by a sum."""
+
+from __future__ import annotations
+
+from nas.errors import SpaceError
+from nas.graph import Add, Concat, Graph, GraphBuilder, Named
+from nas.space import Cells, Choose, register_space
+from search_spaces.skeleton import cifar
+
+OPERATIONS = (
+    "identity",
+    "conv_1x3_3x1",
+    "conv_1x7_7x1",
+    "dil_conv_3x3",
+    "avg_pool_3x3",
+    "max_pool_3x3",
+    "max_pool_5x5",
+    "max_pool_7x7",
+    "conv_1x1",
+    "conv_3x3",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "sep_conv_7x7",
+)
+
+
+@register_space("nasnet", source="arXiv:1707.07012, section 3 and figure 3", width=16, depth=2)
+def nasnet(choose: Choose, nodes: int = 5) -> Cells:
+    """Two cells of ``nodes`` blocks; a block sums two operations on earlier outputs, unused blocks are concatenated."""
+    if type(nodes) is not int or not 1 <= nodes <= 12:
+        raise SpaceError(f"space 'nasnet': nodes must be a whole number from 1 to 12, found {nodes!r}")
+    return Cells({kind: _cell(choose, kind, nodes) for kind in ("normal", "reduction")}, cifar)
+
+
+def _cell(choose: Choose, kind: str, nodes: int) -> Graph:
+    b = GraphBuilder(inputs=2)
+    states = list(b.inputs)
+    used = set()
+    for i in range(nodes):
+        terms = []
+        for side in ("left", "right"):
+            source = choose(f"{kind}.{i}.{side}.input", tuple(range(i + 2)))
+            op = choose(f"{kind}.{i}.{side}.op", OPERATIONS)
+            stride = 2 if kind == "reduction" and source < 2 else 1
+            terms.append(b(Named(op, stride), states[source], name=f"block{i}.{side}"))
+            used.add(source)
+        states.append(b(Add(), *terms, name=f"block{i}.sum"))
+    loose = [state for i, state in enumerate(states) if i >= 2 and i not in used]
+    return b.build(cell=b(Concat(any_order=True), *loose, name="concat"))
