@@ -124,17 +124,24 @@ class Space:
         a, b = self._decisions(one), self._decisions(other)
         return self._feasible(lambda: Mix(a, b, rng))
 
+    def moves(self, architecture: Architecture) -> list[tuple[str, int]]:
+        """Return every single change of a decision as (name, index of the new option), in order."""
+        decisions = self._decisions(architecture)
+        return [
+            (name, choice)
+            for name, value in decisions.items()
+            for choice, option in enumerate(self._known[name])
+            if option != value
+        ]
+
+    def move(self, architecture: Architecture, move: tuple[str, int], rng: np.random.Generator) -> Architecture | None:
+        """Return the architecture after a move of :meth:`moves`, None where that is infeasible."""
+        return self._try(Keep(self._decisions(architecture), *move, rng))
+
     def neighbours(self, architecture: Architecture, rng: np.random.Generator) -> list[Architecture]:
         """Return all feasible architectures that change one decision, in order; what newly appears is drawn."""
-        decisions = self._decisions(architecture)
-        found: dict[Architecture, None] = {}
-        for name, value in decisions.items():
-            for choice, option in enumerate(self._known[name]):
-                if option != value or type(option) is not type(value):
-                    trace = self._try(Keep(decisions, name, choice, rng))
-                    if trace is not None:
-                        found[trace] = None
-        return list(found)
+        moved = (self.move(architecture, move, rng) for move in self.moves(architecture))
+        return list(dict.fromkeys(neighbour for neighbour in moved if neighbour is not None))
 
     def enumerate(self) -> Iterator[Architecture]:
         """Yield every feasible architecture once, in order."""

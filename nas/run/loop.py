@@ -1,0 +1,214 @@
+"""The loop: history, ask, known? refuse? journal, execute, journal. It knows the rooms only as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from nas.errors import Exhausted
+from nas.run.journal import Event, Sink
+from nas.run.ledger import Ledger
+from nas.run.seeds import SEARCH, TRAIN, derive, stream
+from nas.types import Architecture, Failure, Job, Outcome, Proposal, Searcher, Task, Trial, Value
+
+if TYPE_CHECKING:
+    from nas.graph import Graph
+
+BARREN = 1_000
+"""After so many proposals in a row that cost no evaluation, the space counts as exhausted."""
+
+
+class Executor(Protocol):
+    """Runs jobs: ``capacity`` of them at a time."""
+
+    capacity: int
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+        ...
+
+    def wait(self) -> Sequence[Outcome]:
+        """Block until at least one submitted job is finished; return what is."""
+        ...
+
+    def close(self) -> None:
+        """Release workers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an architecture turns out to be for the task at hand: its key and, where it is a network, its cost."""
+
+    key: str
+    graph: Graph | None = None
+    params: int | None = None
+    macs: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the loop must know: budget and limits, seeds, and what jobs carry."""
+
+    task: Task
+    trials: int
+    epochs: int
+    seed: int = 0
+    max_params: int | None = None
+    max_macs: int | None = None
+    job: dict[str, Value] = field(default_factory=dict)
+
+
+class Loop:
+    """One search. ``run`` goes on from wherever the ledger stands, so starting and resuming are one thing."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        prepare: Callable[[Architecture], Prepared],
+        executor: Executor,
+        journal: Sink,
+        ledger: Ledger,
+        settings: Settings,
+        observe: Callable[[Ledger], None] = lambda ledger: None,
+    ) -> None:
+        self._searcher, self._prepare, self._executor = searcher, prepare, executor
+        self._journal, self._ledger, self._settings, self._observe = journal, ledger, settings, observe
+        self._running = 0
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ask for no more trials; those that run are finished and recorded."""
+        self._stopping = True
+
+    def run(self) -> str:
+        """Search until the budget is spent; return why it ended: ``budget``, ``exhausted`` or ``interrupted``."""
+        for trial in self._ledger.pending:
+            self._submit(trial, self._prepare(trial.architecture))
+            self._drain(self._executor.capacity)
+        reason = ""
+        while not reason:
+            reason = self._why_stop()
+            if not reason and self._ledger.ready() and self._running < self._executor.capacity:
+                try:
+                    self._ask()
+                except Exhausted:
+                    reason = "exhausted"
+            elif self._running:
+                self._collect()
+        self._drain(1)
+        return reason
+
+    def _why_stop(self) -> str:
+        if self._stopping:
+            return "interrupted"
+        if self._ledger.queries >= self._settings.trials:
+            return "budget"
+        return "exhausted" if self._ledger.barren >= BARREN else ""
+
+    def _ask(self) -> None:
+        index = len(self._ledger.trials)
+        rng = stream(self._settings.seed, index, 0, SEARCH)
+        proposal = self._searcher.ask(self._ledger.history(), rng)
+        if proposal.epochs == 0:
+            proposal = Proposal(
+                proposal.architecture, self._settings.epochs, proposal.continue_from, proposal.info
+            )
+        prepared = self._prepare(proposal.architecture)
+        trial = Trial(index, proposal, prepared.key, params=prepared.params, macs=prepared.macs)
+        known = self._ledger.known.get((trial.key, proposal.epochs))
+        refusal = self._refusal(prepared)
+        asked = asked_event(trial)
+        if known is not None:
+            self._record_asked(trial, [asked, {"event": "reused", "index": index, "of": known}])
+        elif refusal:
+            self._record_asked(trial, [asked, {"event": "refused", "index": index, "message": refusal}])
+        else:
+            self._record_asked(trial, [asked])
+            self._submit(trial, prepared)
+
+    def _record_asked(self, trial: Trial, events: list[Event]) -> None:
+        self._journal.append(events, sync=False)
+        self._ledger.ask(trial)
+        for event in events[1:]:
+            self._ledger.apply(event)
+            self._observe(self._ledger)
+
+    def _refusal(self, prepared: Prepared) -> str:
+        limits = (
+            ("params", prepared.params, self._settings.max_params),
+            ("macs", prepared.macs, self._settings.max_macs),
+        )
+        for name, value, most in limits:
+            if most is not None and value is not None and value > most:
+                return f"{name} {value:,} is over the limit of {most:,}"
+        return ""
+
+    def _submit(self, trial: Trial, prepared: Prepared) -> None:
+        settings = self._settings
+        self._executor.submit(
+            Job(
+                index=trial.index,
+                attempt=0,
+                architecture=trial.architecture,
+                key=trial.key,
+                epochs=trial.proposal.epochs,
+                seed=derive(settings.seed, trial.index, 0, TRAIN),
+                task=settings.task,
+                graph=prepared.graph,
+                settings=settings.job,
+                params=trial.params,
+                macs=trial.macs,
+            )
+        )
+        self._running += 1
+
+    def _drain(self, below: int) -> None:
+        while self._running >= below:
+            self._collect()
+
+    def _collect(self) -> None:
+        outcomes = self._executor.wait()
+        events = [outcome_event(outcome) for outcome in outcomes]
+        self._journal.append(events)
+        for event in events:
+            self._ledger.apply(event)
+            self._observe(self._ledger)
+        self._running -= len(outcomes)
+
+
+def asked_event(trial: Trial) -> Event:
+    """Return the journal's event for a proposed trial."""
+    proposal = trial.proposal
+    event = {
+        "event": "asked",
+        "index": trial.index,
+        "key": trial.key,
+        "epochs": proposal.epochs,
+        "params": trial.params,
+        "macs": trial.macs,
+        "architecture": proposal.architecture.to_json(),
+    }
+    if proposal.continue_from is not None:
+        event["continue_from"] = proposal.continue_from
+    if proposal.info:
+        event["info"] = dict(proposal.info)
+    return event
+
+
+def outcome_event(outcome: Outcome) -> Event:
+    """Return the journal's event for a finished job."""
+    result, wall = outcome.result, round(outcome.seconds, 6)
+    if isinstance(result, Failure):
+        failed = {"event": "failed", "index": outcome.index, "kind": result.kind, "message": result.message}
+        return {**failed, "wall": wall}
+    return {
+        "event": "done",
+        "index": outcome.index,
+        "reward": result.reward,
+        "values": dict(result.values),
+        "seconds": round(result.seconds, 6),
+        "simulated": result.simulated,
+        "wall": wall,
+    }

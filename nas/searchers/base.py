@@ -1,0 +1,85 @@
+"""What searchers share: their registry, their arguments, and folding the history step by step."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from nas.errors import ConfigError, unknown
+from nas.registry import Registry
+from nas.space import Space
+from nas.types import History, Searcher, Trial, Value
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class SearcherInfo:
+    """A registered searcher: ``make(space, **args)`` returns it; ``source`` names its paper."""
+
+    make: Callable[..., Searcher]
+    source: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the searcher's docstring."""
+        return (inspect.getdoc(self.make) or "").split("\n")[0]
+
+    @property
+    def args(self) -> dict[str, Value]:
+        """The searcher's arguments and their defaults."""
+        parameters = list(inspect.signature(self.make).parameters.values())[1:]
+        return {p.name: p.default for p in parameters}
+
+
+SEARCHERS: Registry[SearcherInfo] = Registry("searcher")
+M = TypeVar("M", bound=Callable[..., Any])
+
+
+def register_searcher(name: str, source: str) -> Callable[[M], M]:
+    """Register the decorated class (or function) as searcher ``name``; it is called with the space and its arguments."""
+
+    def register(make: M) -> M:
+        SEARCHERS.add(name, SearcherInfo(make, source))
+        return make
+
+    return register
+
+
+def make_searcher(name: str, space: Space, args: Mapping[str, Value]) -> Searcher:
+    """Return the registered searcher ``name`` for ``space``; unknown arguments raise :class:`ConfigError`."""
+    info = SEARCHERS[name]
+    for arg in args:
+        if arg not in info.args:
+            raise ConfigError(f"searcher '{name}': {unknown('argument', arg, info.args)}")
+    return info.make(space, **args)
+
+
+def whole(searcher: str, name: str, value: Any, least: int) -> int:
+    """Return ``value`` if it is a whole number of at least ``least``, else raise :class:`ConfigError`."""
+    if type(value) is not int or value < least:
+        raise ConfigError(f"searcher '{searcher}': {name} must be a whole number of at least {least}, found {value!r}")
+    return value
+
+
+class Fold(Generic[S]):
+    """A state folded over the history's results: ``step`` updates the state by one trial.
+
+    The state is kept between calls and only new results are folded, but it is a memo, never a memory: for any other
+    history it is folded from the start, so the same history always gives the same state.
+    """
+
+    def __init__(self, start: Callable[[], S], step: Callable[[S, Trial], None]) -> None:
+        self._start, self._step = start, step
+        self._state, self._count, self._digest = start(), 0, 0
+
+    def __call__(self, history: History) -> S:
+        if self._count > len(history.results) or history.digest(self._count) != self._digest:
+            self._state, self._count = self._start(), 0
+        for i in range(self._count, len(history.results)):
+            self._step(self._state, history.results[i])
+        self._count = len(history.results)
+        self._digest = history.digest(self._count)
+        return self._state

@@ -1,0 +1,113 @@
+"""Table files: published benchmarks as one ``.npz`` from which a space and an evaluator follow.
+
+``names`` (D strings) are the decisions; ``options`` is JSON text ``{name: [options]}``; ``choices`` (N, D) uint8 holds
+the index of each row's option; every other array of N rows is a value column, (N,) or (N, datasets); ``datasets``
+(strings) names the second axis; the optional column ``seconds`` is what an evaluation took.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.errors import ConfigError, EvaluationError, unknown
+from nas.types import Architecture, Value, freeze
+
+_FRAME = ("names", "options", "choices", "datasets")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table file in memory; see the module's description for the fields."""
+
+    path: Path
+    names: tuple[str, ...]
+    options: dict[str, tuple[Value, ...]]
+    choices: np.ndarray[Any, np.dtype[np.uint8]]
+    datasets: tuple[str, ...]
+    columns: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+    rows: dict[bytes, int]
+
+    def row(self, architecture: Architecture) -> int:
+        """Return the row of ``architecture`` by its decisions; raise :class:`EvaluationError` where there is none."""
+        indices = bytearray()
+        for name in self.names:
+            try:
+                indices.append(self.options[name].index(architecture[name]))
+            except ValueError:
+                raise EvaluationError(
+                    f"table '{self.path.name}': decision '{name}' has no option {architecture[name]!r}"
+                ) from None
+        row = self.rows.get(bytes(indices))
+        if row is None:
+            raise EvaluationError(f"table '{self.path.name}': the architecture is not in the table")
+        return row
+
+    def column(self, name: str, dataset: str | None) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return column ``name`` (N,) for ``dataset`` (the first when None); unknown names raise ConfigError."""
+        if name not in self.columns:
+            raise ConfigError(f"table '{self.path.name}': {unknown('column', name, self.columns)}")
+        values = self.columns[name]
+        if values.ndim == 1:
+            return values
+        if dataset is not None and dataset not in self.datasets:
+            raise ConfigError(f"table '{self.path.name}': {unknown('dataset', dataset, self.datasets)}")
+        return values[:, self.datasets.index(dataset) if dataset is not None else 0]
+
+
+def load_table(path: Path) -> Table:
+    """Read a table file; anything that is not one raises :class:`ConfigError` with what is wrong."""
+    arrays = _arrays(path)
+    for name in ("names", "options", "choices"):
+        if name not in arrays:
+            hint = "; convert published files with the scripts in tools/" if "op_names" in arrays else ""
+            raise ConfigError(f"table '{path}': array '{name}' is missing{hint}")
+    names = tuple(map(str, arrays["names"]))
+    options = _options(path, names, str(arrays["options"]))
+    choices = _choices(path, arrays["choices"], names, options)
+    count = len(choices)
+    datasets = tuple(map(str, arrays.get("datasets", ())))
+    columns = {}
+    for name, values in arrays.items():
+        if name not in _FRAME:
+            if values.ndim not in (1, 2) or len(values) != count or values.dtype.kind not in "fiu":
+                raise ConfigError(f"table '{path}': column '{name}' must be {count} rows of numbers")
+            if values.ndim == 2 and values.shape[1] != len(datasets):
+                raise ConfigError(f"table '{path}': column '{name}' needs one value a dataset of {list(datasets)}")
+            columns[name] = values.astype(np.float64)
+    rows = {choices[i].tobytes(): i for i in range(count - 1, -1, -1)}
+    return Table(path, names, options, choices, datasets, columns, rows)
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"table '{path}': the file does not exist")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+        raise ConfigError(f"table '{path}': not a readable .npz file ({' '.join(str(error).split())[:100]})") from None
+
+
+def _options(path: Path, names: tuple[str, ...], text: str) -> dict[str, tuple[Value, ...]]:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:
+        raise ConfigError(f"table '{path}': 'options' must be JSON text") from None
+    if not isinstance(data, dict) or set(data) != set(names) or not all(isinstance(v, list) for v in data.values()):
+        raise ConfigError(f"table '{path}': 'options' must be an object with a list for every name in 'names'")
+    return {name: tuple(freeze(value) for value in data[name]) for name in names}
+
+
+def _choices(path: Path, choices: Any, names: tuple[str, ...], options: dict[str, tuple[Value, ...]]) -> Any:
+    if choices.ndim != 2 or choices.shape[1] != len(names) or choices.dtype != np.uint8 or not len(choices):
+        raise ConfigError(f"table '{path}': 'choices' must be rows of {len(names)} uint8 numbers, found {choices.shape}")
+    for i, name in enumerate(names):
+        if choices[:, i].max() >= len(options[name]):
+            raise ConfigError(f"table '{path}': 'choices' of '{name}' must be below {len(options[name])}")
+    return choices
