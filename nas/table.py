@@ -106,7 +106,9 @@ def _options(path: Path, names: tuple[str, ...], text: str) -> dict[str, tuple[V
 
 def _choices(path: Path, choices: Any, names: tuple[str, ...], options: dict[str, tuple[Value, ...]]) -> Any:
     if choices.ndim != 2 or choices.shape[1] != len(names) or choices.dtype != np.uint8 or not len(choices):
-        raise ConfigError(f"table '{path}': 'choices' must be rows of {len(names)} uint8 numbers, found {choices.shape}")
+        raise ConfigError(
+            f"table '{path}': 'choices' must be rows of {len(names)} uint8 numbers, found {choices.shape}"
+        )
     for i, name in enumerate(names):
         if choices[:, i].max() >= len(options[name]):
             raise ConfigError(f"table '{path}': 'choices' of '{name}' must be below {len(options[name])}")

@@ -245,6 +245,6 @@ class Searcher(Protocol):
 class Evaluator(Protocol):
     """Scores a job. Raise :class:`EvaluationError` with a kind for a typed failure."""
 
-    def __call__(self, job: Job) -> Metrics | float:
+    def __call__(self, job: Job, /) -> Metrics | float:
         """Return the metrics, or just the reward to maximise."""
         ...

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from nas.errors import GraphError, unknown
-from nas.graph.graph import Graph, Names, Node, check_inputs, needed, trusted
+from nas.errors import GraphError
+from nas.graph.graph import Graph, Names, Node, check_inputs, check_outputs, needed, trusted
 from nas.graph.operators import Input
 from nas.graph.primitive import Primitive
 from nas.types import Shape
@@ -68,10 +68,8 @@ class GraphBuilder:
 
     def build(self, **outputs: str) -> Graph:
         """Return the graph of the given named outputs, e.g. ``b.build(logits=x)``, without nodes they do not need."""
-        for output, name in outputs.items():
-            if name not in self._shapes:
-                raise GraphError(f"output '{output}': {unknown('node', str(name), self._shapes)}")
         wanted = tuple(outputs.items())
+        check_outputs(wanted, self._shapes)
         return trusted(needed(self._nodes, wanted), wanted)
 
     def _fresh(self, kind: str) -> str:

@@ -6,15 +6,16 @@ input still yields a batch norm's or a layer's bias is ignored by convention.
 
 The key is a hash of an exact canonical form. Colours are refined until stable (each vertex by its inputs and users); a
 colour of several vertices is split by trying each of them and keeping the least form. Before that the graph falls
-apart: edges that join two colours completely say nothing more than the colours do, so only what stays connected
-without them is tried together, and a thousand equal branches cost no more than one each.
-(Refinement and individualisation: McKay & Piperno 2014, arXiv:1301.1493.)
+apart: how most vertices of two colours are joined says nothing more than the colours do, so only what stays connected
+by the other joints is tried together, and a thousand equal branches cost no more than one each. Trials that gave the
+same form show a symmetry, and what it maps to a vertex tried already is not tried again.
+(Refinement, individualisation and pruning by automorphisms: McKay & Piperno 2014, arXiv:1301.1493.)
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -23,7 +24,11 @@ from nas.graph.graph import Graph
 from nas.graph.operators import Add, Multiply
 
 _ZERO = "zero"
-Colours = list[int]
+Colours = dict[int, int]
+Classes = dict[int, list[int]]
+_Found = tuple[Any, list[int]]
+Ports = tuple[int, ...]
+"""How one vertex enters another: the numbers of its ports, or a 0 for each edge into an unordered merge."""
 
 
 @dataclass(frozen=True)
@@ -132,100 +137,147 @@ def certificate(form: NormalForm) -> Any:
 class _Canoniser:
     def __init__(self, form: NormalForm) -> None:
         n = len(form.labels)
+        self._ins: list[dict[int, Ports]] = [{} for _ in range(n)]
+        self._outs: list[dict[int, Ports]] = [{} for _ in range(n)]
+        for v, sources in enumerate(form.inputs):
+            edges = self._ins[v]
+            for port, u in enumerate(sources, 1):
+                edges[u] = (*edges.get(u, ()), 0 if form.unordered[v] else port)
+            for u, ports in edges.items():
+                self._outs[u][v] = ports
         self._labels = form.labels
-        # an edge is (other end, port): ordered inputs are numbered from 1, unordered ones are all 0
-        self._ins: list[list[tuple[int, int]]] = [
-            [(u, 0 if form.unordered[v] else port) for port, u in enumerate(form.inputs[v], 1)] for v in range(n)
-        ]
-        self._outs: list[list[tuple[int, int]]] = [[] for _ in range(n)]
-        for v, edges in enumerate(self._ins):
-            for u, port in edges:
-                self._outs[u].append((v, port))
 
     def certify(self) -> Any:
-        """Return the certificate of the whole graph; the output is marked by its colour."""
-        last = len(self._labels) - 1
-        marks = [(label, i == last) for i, label in enumerate(self._labels)]
-        return self._certify(range(len(marks)), self._refine(_ranks(marks)))
+        """Return the certificate of the whole graph; the output is marked."""
+        n = len(self._labels)
+        depths, heights = [0] * n, [0] * n
+        for v in range(n):
+            depths[v] = 1 + max((depths[u] for u in self._ins[v]), default=0)
+        for v in reversed(range(n)):
+            heights[v] = 1 + max((heights[u] for u in self._outs[v]), default=0)
+        marks = {v: (self._labels[v], v == n - 1, depths[v], heights[v]) for v in range(n)}
+        return self._certify(range(n), marks)[0]
 
-    def _signature(self, v: int, colours: Colours) -> tuple[Any, ...]:
-        ins = [(port, colours[u]) for u, port in self._ins[v]]
-        outs = [(port, colours[u]) for u, port in self._outs[v]]
-        ins.sort()
-        outs.sort()
-        return colours[v], tuple(ins), tuple(outs)
+    def _certify(self, part: Sequence[int], marks: Mapping[int, Any], goals: Sequence[Any] = ()) -> _Found:
+        """Return the certificate of the subgraph of ``part``, whose vertices carry ``marks``, and its vertex order.
 
-    def _refine(self, colours: Colours) -> Colours:
-        count = len(set(colours))
-        while count < len(colours):
-            colours = _ranks([self._signature(v, colours) for v in range(len(colours))])
-            finer = max(colours) + 1
+        Two subgraphs with equal certificates are isomorphic, marks included, by mapping one order onto the other.
+        ``goals`` are certificates of subgraphs that this one may be isomorphic to: trying ends where one is reached.
+        """
+        colours = self._refine(part, marks)
+        classes: Classes = defaultdict(list)
+        for v in part:
+            classes[colours[v]].append(v)
+        ordered = [classes[colour] for colour in range(len(classes))]
+        rows = tuple((marks[vs[0]], len(vs), self._signature(vs[0], colours)) for vs in ordered)
+        single = [vs[0] for vs in ordered if len(vs) == 1]
+        if len(single) == len(part):
+            return (rows,), single
+        parts = self._parts(classes, colours)
+        if len(parts) == 1:
+            candidates = min(ordered, key=lambda vs: (len(vs) == 1, len(vs)))
+            inner = [goal[2] for goal in goals if goal[:2] == (rows, "least")]
+            form, order = self._least(parts[0], colours, candidates, inner)
+            return (rows, "least", form), single + order
+        found = sorted((self._certify(p, colours) for p in parts), key=lambda pair: pair[0])
+        return (rows, "parts", tuple(f for f, _ in found)), single + [v for _, order in found for v in order]
+
+    def _least(self, part: list[int], colours: Colours, candidates: list[int], goals: list[Any]) -> _Found:
+        """Return the least certificate, and its order, of ``part`` with one of the candidates told from the others."""
+        orbits = _Sets(part)
+        best: _Found | None = None
+        tried: list[int] = []
+        for v in candidates:
+            if orbits.find(v) in map(orbits.find, tried):
+                continue
+            tried.append(v)
+            marks = {u: (colours[u], u != v) for u in part}
+            found = self._certify(part, marks, goals if best is None else [*goals, best[0]])
+            if found[0] in goals:
+                return found
+            if best is None or found[0] < best[0]:
+                best = found
+            elif found[0] == best[0]:
+                for a, b in zip(best[1], found[1], strict=True):
+                    orbits.union(a, b)
+        assert best is not None
+        return best
+
+    def _refine(self, part: Sequence[int], marks: Mapping[int, Any]) -> Colours:
+        """Return the coarsest stable colouring of ``part`` that is finer than ``marks``, numbered from 0."""
+        colours, count = _ranks({v: marks[v] for v in part})
+        while count < len(part):
+            colours, finer = _ranks({v: self._signature(v, colours) for v in part})
             if finer == count:
                 break
             count = finer
         return colours
 
-    def _certify(self, members: Iterable[int], colours: Colours) -> Any:
-        classes: dict[int, list[int]] = defaultdict(list)
-        for v in members:
-            classes[colours[v]].append(v)
-        rows = tuple(
-            (colour, len(vs), self._labels[vs[0]], self._signature(vs[0], colours))
-            for colour, vs in sorted(classes.items())
-        )
-        large = [vs for vs in classes.values() if len(vs) > 1]
-        if not large:
-            return (rows,)
-        parts = self._parts(classes, colours)
-        if len(parts) > 1:
-            return rows, "parts", tuple(sorted(self._certify(part, colours) for part in parts))
-        smallest = min(large, key=lambda vs: (len(vs), colours[vs[0]]))
-        return rows, "least", min(self._certify(parts[0], self._split(v, colours)) for v in smallest)
+    def _signature(self, v: int, colours: Colours) -> tuple[Any, ...]:
+        ins = [(colours[u], ports) for u, ports in self._ins[v].items() if u in colours]
+        outs = [(colours[u], ports) for u, ports in self._outs[v].items() if u in colours]
+        ins.sort()
+        outs.sort()
+        return colours[v], tuple(ins), tuple(outs)
 
-    def _split(self, v: int, colours: Colours) -> Colours:
-        marked = [(colour, i != v) for i, colour in enumerate(colours)]
-        return self._refine(_ranks(marked))
+    def _parts(self, classes: Classes, colours: Colours) -> list[list[int]]:
+        """Return what stays connected among classes of several vertices when the usual joint of two classes is none.
 
-    def _parts(self, classes: dict[int, list[int]], colours: Colours) -> list[list[int]]:
-        """Return what stays connected, among classes of several vertices, without completely joined classes."""
-        parent = {v: v for vs in classes.values() for v in vs}
-
-        def find(v: int) -> int:
-            while parent[v] != v:
-                parent[v] = v = parent[parent[v]]
-            return v
-
-        for vs in classes.values():
-            for v in vs:
-                kinds: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-                for u, port in self._ins[v]:
-                    if u in parent:
-                        kinds[colours[u]][u].append(port)
-                for colour, edges in kinds.items():
-                    ports = sorted(next(iter(edges.values())))
-                    complete = len(edges) == len(classes[colour]) and all(sorted(p) == ports for p in edges.values())
-                    if not complete or not self._same_for_all(classes[colours[v]], edges, ports):
-                        for u in edges:
-                            parent[find(u)] = find(v)
-        parts: dict[int, list[int]] = defaultdict(list)
-        for v in parent:
-            parts[find(v)].append(v)
-        return list(parts.values())
-
-    def _same_for_all(self, users: list[int], sources: Mapping[int, list[int]], ports: list[int]) -> bool:
-        """Return whether every vertex of ``users`` is joined to every one of ``sources`` by the same ``ports``."""
-        if len(users) == 1:
-            return True
-        for v in users:
-            found: dict[int, list[int]] = defaultdict(list)
-            for u, port in self._ins[v]:
-                if u in sources:
-                    found[u].append(port)
-            if len(found) != len(sources) or any(sorted(p) != ports for p in found.values()):
-                return False
-        return True
+        The colouring is stable, so the classes alone tell which joint of two classes is the usual one.
+        """
+        parts = _Sets(v for vs in classes.values() if len(vs) > 1 for v in vs)
+        for v in parts.members():
+            edges: dict[int, dict[int, Ports]] = defaultdict(dict)
+            for u, ports in self._ins[v].items():
+                if u in parts:
+                    edges[colours[u]][u] = ports
+            for colour, joined in edges.items():
+                others = classes[colour]
+                usual = _usual(joined, len(others))
+                for u in joined if usual is None else others:
+                    if joined.get(u) != usual:
+                        parts.union(u, v)
+        return parts.groups()
 
 
-def _ranks(values: list[Any]) -> Colours:
-    rank = {value: i for i, value in enumerate(sorted(set(values)))}
-    return [rank[value] for value in values]
+def _usual(joined: Mapping[int, Ports], size: int) -> Ports | None:
+    """Return the ports by which most of ``size`` vertices are joined, None where most are not."""
+    count, ports = max((count, ports) for ports, count in Counter(joined.values()).items())
+    return ports if count > size - len(joined) else None
+
+
+def _ranks(values: Mapping[int, Any]) -> tuple[Colours, int]:
+    rank = {value: i for i, value in enumerate(sorted(set(values.values())))}
+    return {v: rank[value] for v, value in values.items()}, len(rank)
+
+
+class _Sets:
+    """Disjoint sets of vertices."""
+
+    def __init__(self, vertices: Iterable[int]) -> None:
+        self._parent = {v: v for v in vertices}
+
+    def __contains__(self, v: int) -> bool:
+        return v in self._parent
+
+    def members(self) -> list[int]:
+        """Return all vertices."""
+        return list(self._parent)
+
+    def find(self, v: int) -> int:
+        """Return the vertex that stands for the set of ``v``."""
+        parent = self._parent
+        while parent[v] != v:
+            parent[v] = v = parent[parent[v]]
+        return v
+
+    def union(self, a: int, b: int) -> None:
+        """Make the sets of ``a`` and ``b`` one."""
+        self._parent[self.find(a)] = self.find(b)
+
+    def groups(self) -> list[list[int]]:
+        """Return the sets."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for v in self._parent:
+            found[self.find(v)].append(v)
+        return list(found.values())

@@ -77,8 +77,8 @@ class Conv(Primitive):
         return ins[0][0] // self.groups * kh * kw * out[0] * out[1] * out[2]
 
     def window(self, ins: Shapes) -> Window:
-        (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.stride, self.dilation  # type: ignore[misc]
-        return Window(dh * (kh - 1) + 1, dw * (kw - 1) + 1, sh, sw)
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = self.kernel, self.stride, self.padding, self.dilation  # type: ignore[misc]
+        return Window(dh * (kh - 1) + 1, dw * (kw - 1) + 1, sh, sw, -ph, -pw)
 
     def layer(self, ins: Shapes) -> Layer:
         mode = {} if self.padding_mode == "zeros" else {"padding_mode": self.padding_mode}
@@ -145,8 +145,9 @@ class TransposedConv(Primitive):
         return math.prod(ins[0]) * self.out // self.groups * kh * kw
 
     def window(self, ins: Shapes) -> Window:
-        (kh, kw), (sh, sw) = self.kernel, self.stride  # type: ignore[misc]
-        return Window(-(-kh // sh), -(-kw // sw), 1 / sh, 1 / sw)
+        (kh, kw), (sh, sw), (ph, pw) = self.kernel, self.stride, self.padding  # type: ignore[misc]
+        height, width = (kh - 1) / sh + 1, (kw - 1) / sw + 1
+        return Window(height, width, 1 / sh, 1 / sw, ph / sh + 1 - height, pw / sw + 1 - width)
 
     def layer(self, ins: Shapes) -> Layer:
         return Layer(

@@ -7,10 +7,12 @@ Memory is in bytes at 4 bytes a number, see :class:`Cost`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import floor, prod
+from typing import NamedTuple
 
 from nas.errors import GraphError
 from nas.graph.graph import Graph
+from nas.graph.primitive import Window
 from nas.types import Shape
 
 
@@ -85,56 +87,67 @@ def layers(graph: Graph) -> list[LayerCost]:
     rows = []
     for name, op, inputs in graph.nodes:
         ins, out = tuple(shapes[i] for i in inputs), shapes[name]
-        field = fields[name]
-        rows.append(
-            LayerCost(name, op.kind, out, op.params(ins), op.macs(ins, out), prod(out), (field.height, field.width))
-        )
+        params, macs = op.params(ins), op.macs(ins, out)
+        rows.append(LayerCost(name, op.kind, out, params, macs, prod(out), _extent(fields[name])))
     return rows
 
 
 def receptive_field(graph: Graph, output: str | None = None) -> tuple[int, int]:
     """Return (height, width) of the input window that one pixel of the output sees, padding included.
 
-    Follows arXiv:1603.07285, section 2; a global pool or flattening spans all that reaches it.
+    Follows arXiv:1603.07285, section 2; a global pool or flattening spans all that reaches it, branches that meet span
+    what each of them sees, and zeros see nothing (0, 0). Statistics of norms are not counted. Behind a transposed
+    convolution it is an upper bound, as its pixels do not all see equally much.
     """
     node = graph.outputs[0][1] if output is None else graph.output(output)
-    field = _receptive_fields(graph, shapes_of(graph))[node]
-    return field.height, field.width
+    return _extent(_receptive_fields(graph, shapes_of(graph))[node])
 
 
-@dataclass(frozen=True)
-class _Field:
-    height: int = 1
-    width: int = 1
+class _Field(NamedTuple):
+    """The input pixels, first and last, that the first output pixel sees, and how far the next pixel's lie from them."""
+
+    top: float = 0
+    bottom: float = 0
+    left: float = 0
+    right: float = 0
     step_height: float = 1
     step_width: float = 1
 
 
-def _receptive_fields(graph: Graph, shapes: dict[str, Shape]) -> dict[str, _Field]:
-    fields: dict[str, _Field] = {}
+def _extent(field: _Field | None) -> tuple[int, int]:
+    if field is None:
+        return 0, 0
+    # only whole pixels count; a third of a pixel is not exact in floating point
+    return floor(field.bottom - field.top + 1e-6) + 1, floor(field.right - field.left + 1e-6) + 1
+
+
+def _receptive_fields(graph: Graph, shapes: dict[str, Shape]) -> dict[str, _Field | None]:
+    fields: dict[str, _Field | None] = {}
     for name, op, inputs in graph.nodes:
         if not inputs:
             fields[name] = _Field()
             continue
-        field = _widest([fields[i] for i in inputs])
+        seen = [field for field in (fields[i] for i in inputs) if field is not None]
+        if op.is_zero or not seen:
+            fields[name] = None
+            continue
+        field = seen[0] if len(seen) == 1 else _hull(seen)
         window = op.window(tuple(shapes[i] for i in inputs))
-        if window is not None:
-            field = _Field(
-                round(field.height + (window.height - 1) * field.step_height),
-                round(field.width + (window.width - 1) * field.step_width),
-                field.step_height * window.stride_height,
-                field.step_width * window.stride_width,
-            )
-        fields[name] = field
+        fields[name] = field if window is None else _through(window, field)
     return fields
 
 
-def _widest(fields: list[_Field]) -> _Field:
-    if len(fields) == 1:
-        return fields[0]
+def _through(window: Window, field: _Field) -> _Field:
     return _Field(
-        max(f.height for f in fields),
-        max(f.width for f in fields),
-        max(f.step_height for f in fields),
-        max(f.step_width for f in fields),
+        field.top + window.top * field.step_height,
+        field.bottom + (window.top + window.height - 1) * field.step_height,
+        field.left + window.left * field.step_width,
+        field.right + (window.left + window.width - 1) * field.step_width,
+        field.step_height * window.stride_height,
+        field.step_width * window.stride_width,
     )
+
+
+def _hull(fields: list[_Field]) -> _Field:
+    tops, bottoms, lefts, rights, heights, widths = zip(*fields, strict=True)
+    return _Field(min(tops), max(bottoms), min(lefts), max(rights), max(heights), max(widths))

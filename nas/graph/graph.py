@@ -6,6 +6,7 @@ costs, keys and modules are computed from it elsewhere in this package and never
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from nas.graph.primitive import Primitive, from_json
 from nas.types import Shape
 
 GRAPH_FORMAT = "nas/graph/1"
-_SEGMENT = re.compile(r"[A-Za-z0-9_]+")
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 
 _TORCH_NAMES = """
 T_destination add_module add_submodule apply bfloat16 buffers call_super_init children code compile cpu cuda
@@ -30,8 +31,8 @@ register_full_backward_pre_hook register_load_state_dict_post_hook register_load
 register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
 set_submodule shape_env share_memory state_dict to to_empty to_folder train training type xpu zero_grad
 """
-RESERVED = frozenset(_TORCH_NAMES.split())
-"""Segments that a node's name may not have: torch modules use these names themselves."""
+RESERVED = frozenset([*_TORCH_NAMES.split(), *keyword.kwlist, "self"])
+"""Segments that a node's name may not have: torch modules or the code of a forward use these names themselves."""
 
 
 class Node(NamedTuple):
@@ -58,11 +59,7 @@ class Graph:
         for node in self.nodes:
             check_inputs(node, known.nodes)
             known.add(node.name)
-        if not self.outputs:
-            raise GraphError("a graph needs at least one output")
-        for output, name in self.outputs:
-            if name not in known.nodes:
-                raise GraphError(f"output '{output}': {unknown('node', str(name), known.nodes)}")
+        check_outputs(self.outputs, known.nodes)
 
     @cached_property
     def inputs(self) -> tuple[Node, ...]:
@@ -93,6 +90,7 @@ class Graph:
     def pruned(self, outputs: Sequence[str] = ("logits",)) -> Graph:
         """Return the graph of the wanted ``outputs`` alone: nodes that they do not need are removed."""
         wanted = tuple((name, self.output(name)) for name in outputs)
+        check_outputs(wanted, {node.name for node in self.nodes})
         return trusted(needed(self.nodes, wanted), wanted)
 
     def to_json(self) -> dict[str, Any]:
@@ -181,9 +179,22 @@ class Names:
 
 def _check_segment(name: str, segment: str) -> None:
     if not _SEGMENT.fullmatch(segment):
-        raise GraphError(f"node '{name}': a name is segments of letters, digits and underscores joined by dots")
+        rule = "a name is segments of letters, digits and underscores joined by dots, none beginning with an underscore"
+        raise GraphError(f"node '{name}': {rule}")
     if segment in RESERVED:
-        raise GraphError(f"node '{name}': '{segment}' is a name that torch modules use themselves; choose another")
+        raise GraphError(f"node '{name}': '{segment}' is a name that torch or Python uses itself; choose another")
+
+
+def check_outputs(outputs: Sequence[tuple[str, str]], known: set[str] | Mapping[str, Any]) -> None:
+    """Refuse outputs that are none, have a name twice, or are not nodes."""
+    if not outputs:
+        raise GraphError("a graph needs at least one output")
+    names = [output for output, _ in outputs]
+    for output, name in outputs:
+        if names.count(output) > 1:
+            raise GraphError(f"output '{output}': the name is taken; names are unique")
+        if not isinstance(name, str) or name not in known:
+            raise GraphError(f"output '{output}': {unknown('node', str(name), known)}")
 
 
 def check_inputs(node: Node, known: set[str] | Mapping[str, Any]) -> None:

@@ -47,8 +47,8 @@ class _Pool(Primitive):
         return c, slide(self.kind, h, kh, sh, ph, self.ceil_mode), slide(self.kind, w, kw, sw, pw, self.ceil_mode)
 
     def window(self, ins: Shapes) -> Window:
-        (kh, kw), (sh, sw) = self.kernel, self.stride  # type: ignore[misc]
-        return Window(kh, kw, sh, sw)
+        (kh, kw), (sh, sw), (ph, pw) = self.kernel, self.stride, self.padding  # type: ignore[misc]
+        return Window(kh, kw, sh, sw, -ph, -pw)
 
 
 @primitive("max_pool", "Ranzato et al. 2007; torch.nn.MaxPool2d")
@@ -214,6 +214,9 @@ class LocalResponseNorm(Primitive):
         check_whole(self.kind, "size", self.size, 1)
         for name in ("alpha", "beta", "k"):
             assign(self, **{name: check_number(self.kind, name, getattr(self, name), 0)})
+
+    def shape(self, ins: Shapes) -> Shape:
+        return image(self.kind, ins[0])
 
     def layer(self, ins: Shapes) -> Layer:
         arguments = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}

@@ -329,6 +329,9 @@ class Pad(_Margins):
             raise GraphError(f"pad: reflected padding must be smaller than the input {(h, w)}, found {self}")
         return c, h + self.top + self.bottom, w + self.left + self.right
 
+    def window(self, ins: Shapes) -> Window:
+        return Window(1, 1, top=-self.top, left=-self.left)
+
     def layer(self, ins: Shapes) -> Layer:
         name = "ZeroPad2d" if self.mode == "zeros" else "ReflectionPad2d"
         return Layer(name, {"padding": (self.left, self.right, self.top, self.bottom)})
@@ -345,6 +348,9 @@ class Crop(_Margins):
         if out[1] < 1 or out[2] < 1:
             raise GraphError(f"crop: nothing of the input {(h, w)} is left by {self}")
         return out
+
+    def window(self, ins: Shapes) -> Window:
+        return Window(1, 1, top=self.top, left=self.left)
 
     def apply(self, torch: Any, layer: Any, *xs: Any) -> Any:
         bottom, right = (-self.bottom or None), (-self.right or None)

@@ -7,6 +7,7 @@ states the rule, the value and what is allowed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -27,12 +28,17 @@ class Layer(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What one output pixel sees of its input: extent and stride, (height, width), in input pixels."""
+    """What one output pixel sees of its input, in input pixels: extent, stride, and where the first window begins.
 
-    height: int
-    width: int
+    ``top`` and ``left`` are negative where the input is padded.
+    """
+
+    height: float
+    width: float
     stride_height: float = 1
     stride_width: float = 1
+    top: float = 0
+    left: float = 0
 
 
 class _Interned(type):
@@ -41,11 +47,9 @@ class _Interned(type):
     _instances: ClassVar[dict[Any, Any]] = {}
 
     def __call__(cls, *args: Any, **attributes: Any) -> Any:
-        try:
-            known = (cls, args, *attributes.items())
-            found = cls._instances.get(known)
-        except TypeError:  # unhashable: let the primitive itself say what is wrong
-            return super().__call__(*args, **attributes)
+        # texts, since 3, 3.0 and True are equal, and a primitive must refuse the wrong one whatever was built before
+        known = (cls, repr(args), repr(attributes))
+        found = cls._instances.get(known)
         if found is None:
             found = cls._instances[known] = super().__call__(*args, **attributes)
         return found
@@ -172,11 +176,14 @@ def check_choice(kind: str, name: str, value: Any, allowed: tuple[str, ...]) -> 
         raise GraphError(f"{kind}: {name} must be one of {', '.join(allowed)}, found {value!r}")
 
 
-def check_number(kind: str, name: str, value: Any, least: float, most: float = float("inf")) -> float:
-    """Return ``value`` as a float; refuse it unless it is a number within [least, most]."""
+def check_number(kind: str, name: str, value: Any, least: float, most: float = sys.float_info.max) -> float:
+    """Return ``value`` as a float; refuse it unless it is a finite number within [least, most]."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise GraphError(f"{kind}: {name} must be a number from {least:g} to {most:g}, found {value!r}")
-    return float(value)
+        rule = (
+            f"a number from {least:g} to {most:g}" if most < sys.float_info.max else f"a finite number from {least:g}"
+        )
+        raise GraphError(f"{kind}: {name} must be {rule}, found {value!r}")
+    return float(value) + 0.0  # -0.0 becomes 0.0, so that equal primitives have one label
 
 
 def as_pair(kind: str, name: str, value: Any, least: int) -> Pair:
@@ -199,13 +206,12 @@ def image(kind: str, shape: Shape) -> Shape:
 def slide(kind: str, size: int, span: int, stride: int, padding: int, ceil_mode: bool = False) -> int:
     """Return the output size of a sliding window: ``W' = (W - F + 2P)/S + 1``, as torch rounds it."""
     free = size + 2 * padding - span
-    if free < 0:
+    out = (-(-free // stride) if ceil_mode else free // stride) + 1
+    if out < 1:
+        least = span - 2 * padding - (stride - 1 if ceil_mode else 0)
         raise GraphError(
             f"{kind}: the window of {span} does not fit an input of {size} padded by {padding} a side; "
-            f"an input of at least {span - 2 * padding} is allowed"
+            f"an input of at least {least} is allowed"
         )
-    if not ceil_mode:
-        return free // stride + 1
-    out = -(-free // stride) + 1
     # torch drops a last window that would start in the right padding
-    return out - 1 if (out - 1) * stride >= size + padding else out
+    return out - 1 if ceil_mode and (out - 1) * stride >= size + padding else out

@@ -36,11 +36,18 @@ class Sink(Protocol):
         """Write ``events``; with ``sync`` they are durable before anything depends on them."""
         ...
 
+    def close(self) -> None:
+        """Make everything durable."""
+        ...
+
 
 class MemoryJournal:
     """A journal that forgets: for searches inside one process that nobody resumes."""
 
     def append(self, events: Sequence[Event], sync: bool = True) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
         """Do nothing."""
 
 

@@ -16,7 +16,9 @@ class Ledger:
     """Everything a run knows, from its events in order.
 
     ``queries`` counts the evaluations asked for: all trials but reused and refused ones. ``barren`` is how many of the
-    last proposals in a row cost none. With ``lag`` K, the history for proposal i holds the results of trials 0 ... i - K in the order of their index and
+    last proposals in a row cost none.
+
+    With ``lag`` K, the history for proposal i holds the results of trials 0 ... i - K in the order of their index and
     shows the rest as pending, whenever they really finished: the search is then the same on any number of workers.
     Without (``lag`` None), results show in the order they arrived.
     """
@@ -108,7 +110,7 @@ class Ledger:
 
     def _on_refused(self, event: Event) -> None:
         self._no_query()
-        self._finish(event, status="failed", failure=Failure("over_limit", event["message"]))
+        self._finish(event, status="failed", failure=Failure(event["kind"], event["message"]))
 
     def _on_reused(self, event: Event) -> None:
         index, of = event["index"], event["of"]
@@ -146,8 +148,8 @@ class Ledger:
             self._copy(waiter, trial)
 
     def _copy(self, index: int, source: Trial) -> None:
-        changes = {"of": source.index, "metrics": source.metrics, "failure": source.failure}
-        self._set(index, replace(self.trials[index], status="reused", **changes))
+        trial = replace(self.trials[index], status="reused", of=source.index, metrics=source.metrics)
+        self._set(index, replace(trial, failure=source.failure))
 
     def _set(self, index: int, trial: Trial) -> Trial:
         self.trials[index] = trial

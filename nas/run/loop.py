@@ -39,12 +39,16 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What an architecture turns out to be for the task at hand: its key and, where it is a network, its cost."""
+    """What an architecture turns out to be for the task at hand: its key and, where it is a network, its cost.
+
+    ``problem`` says why no network can be built of it for this task.
+    """
 
     key: str
     graph: Graph | None = None
     params: int | None = None
     macs: int | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,7 @@ class Loop:
         rng = stream(self._settings.seed, index, 0, SEARCH)
         proposal = self._searcher.ask(self._ledger.history(), rng)
         if proposal.epochs == 0:
-            proposal = Proposal(
-                proposal.architecture, self._settings.epochs, proposal.continue_from, proposal.info
-            )
+            proposal = Proposal(proposal.architecture, self._settings.epochs, proposal.continue_from, proposal.info)
         prepared = self._prepare(proposal.architecture)
         trial = Trial(index, proposal, prepared.key, params=prepared.params, macs=prepared.macs)
         known = self._ledger.known.get((trial.key, proposal.epochs))
@@ -123,7 +125,9 @@ class Loop:
         if known is not None:
             self._record_asked(trial, [asked, {"event": "reused", "index": index, "of": known}])
         elif refusal:
-            self._record_asked(trial, [asked, {"event": "refused", "index": index, "message": refusal}])
+            kind = "error" if prepared.problem else "over_limit"
+            refused = {"event": "refused", "index": index, "kind": kind, "message": refusal}
+            self._record_asked(trial, [asked, refused])
         else:
             self._record_asked(trial, [asked])
             self._submit(trial, prepared)
@@ -143,7 +147,7 @@ class Loop:
         for name, value, most in limits:
             if most is not None and value is not None and value > most:
                 return f"{name} {value:,} is over the limit of {most:,}"
-        return ""
+        return prepared.problem
 
     def _submit(self, trial: Trial, prepared: Prepared) -> None:
         settings = self._settings

@@ -1,4 +1,4 @@
-"""Searchers: pure functions from the history to the next proposal. Importing this module registers the built-in ones."""
+"""Searchers: pure functions from the history to the next proposal. Importing this registers the built-in ones."""
 
 from nas.searchers.base import SEARCHERS, Fold, SearcherInfo, make_searcher, register_searcher
 from nas.searchers.evolution import EvolutionSearcher

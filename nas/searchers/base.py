@@ -39,7 +39,7 @@ M = TypeVar("M", bound=Callable[..., Any])
 
 
 def register_searcher(name: str, source: str) -> Callable[[M], M]:
-    """Register the decorated class (or function) as searcher ``name``; it is called with the space and its arguments."""
+    """Register the decorated class (or function) as searcher ``name``; called with the space and its arguments."""
 
     def register(make: M) -> M:
         SEARCHERS.add(name, SearcherInfo(make, source))

@@ -1,8 +1,8 @@
 """The choosing protocol: how one function that chooses answers every question asked of a search space.
 
 A space is a function ``space(choose, **args)`` that calls ``choose(name, options)`` for each decision and returns what
-it describes. Run with a choice at random it is a sampler; with recorded decisions, a decoder; with all but one of them, a
-mutation. What this module holds are those choosers; :class:`nas.space.Space` puts them to use.
+it describes. Run with a choice at random it is a sampler; with recorded decisions, a decoder; with all but one of
+them, a mutation. What this module holds are those choosers; :class:`nas.space.Space` puts them to use.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class Space:
     """The search space of ``function(choose, **args)``; see :mod:`nas.space.choices` for the contract.
 
     The function may return :class:`Cells`, a :class:`Network`, anything else with their two methods, or any other
-    value: then the space describes no network, and its decisions are what an evaluator looks at. ``width`` and ``depth`` are
-    the defaults for networks.
+    value: then the space describes no network, and its decisions are what an evaluator looks at. ``width`` and
+    ``depth`` are the defaults for networks.
     """
 
     def __init__(

@@ -1,0 +1,135 @@
+"""The Python API behind ``import nas``: search with your own function, load what was found, build networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import ConfigError
+from nas.executors.inline import InlineExecutor
+from nas.files import read_json
+from nas.graph import Graph
+from nas.graph.graph import GRAPH_FORMAT
+from nas.plugins import load_built_in
+from nas.run.journal import Journal, MemoryJournal, Sink
+from nas.run.ledger import Ledger, fold
+from nas.run.loop import Loop, Settings
+from nas.runs import check_name
+from nas.searchers import make_searcher
+from nas.space import SPACES, Space
+from nas.study import DEFAULT_TASK, preparer
+from nas.types import ARCHITECTURE_FORMAT, Architecture, Evaluator, Searcher, Task, Trial, Value
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a search found: every trial in order, the best of them (None when none has a score), and why it ended."""
+
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    reason: str
+    queries: int
+
+
+def space_of(space: str | Space | Callable[..., Any], **args: Value) -> Space:
+    """Return a space from a registered name, a function that chooses, or a space; ``args`` are its arguments."""
+    load_built_in()
+    if isinstance(space, str):
+        return SPACES[space].with_args(args)
+    if isinstance(space, Space):
+        return space.with_args(args) if args else space
+    if not callable(space):
+        raise ConfigError(f"a space is a name, a Space or a function that chooses, found {type(space).__name__}")
+    return Space(getattr(space, "__name__", "space"), space, args)
+
+
+def search(
+    space: str | Space | Callable[..., Any],
+    evaluator: Evaluator,
+    searcher: str | Searcher = "evolution",
+    trials: int = 50,
+    *,
+    seed: int = 0,
+    epochs: int = 1,
+    lag: int | None = 1,
+    task: Task = DEFAULT_TASK,
+    width: int | None = None,
+    depth: int | None = None,
+    max_params: int | None = None,
+    max_macs: int | None = None,
+    space_args: Mapping[str, Value] | None = None,
+    searcher_args: Mapping[str, Value] | None = None,
+    name: str | None = None,
+    results_dir: str | Path = "results",
+    observe: Callable[[Ledger], None] = lambda ledger: None,
+) -> Result:
+    """Search ``space`` for the architecture that ``evaluator`` rewards most.
+
+    ``evaluator`` gets a :class:`Job` (its ``architecture``, and its ``graph`` where the space describes networks; see
+    :func:`build_module`) and returns the reward to maximise or :class:`Metrics`. An exception fails that trial only.
+    With a ``name`` every result is on disk in ``results_dir/name/journal.jsonl`` before it is used, and calling again
+    with the same name goes on where the last call ended; without, the search lives in memory.
+    Wrong arguments raise :class:`nas.errors.NasError` before anything is evaluated.
+    """
+    if type(trials) is not int or trials < 1:
+        raise ConfigError(f"trials must be a whole number of at least 1, found {trials!r}")
+    if not callable(evaluator):
+        raise ConfigError(f"an evaluator is a function of a job, found {type(evaluator).__name__}")
+    found = space_of(space, **(space_args or {}))
+    if isinstance(searcher, str):
+        searcher = make_searcher(searcher, found, searcher_args or {})
+    settings = Settings(task, trials, epochs, seed, max_params, max_macs)
+    journal: Sink = MemoryJournal()
+    ledger = Ledger(lag)
+    if name is not None:
+        study = {"space": found.name, "args": found.args, "seed": seed}
+        journal, ledger = _open(Path(results_dir), name, study, lag)
+    try:
+        prepare = preparer(found, task, width, depth)
+        reason = Loop(searcher, prepare, InlineExecutor(evaluator), journal, ledger, settings, observe).run()
+    finally:
+        journal.close()
+    return Result(tuple(ledger.trials), ledger.best(), reason, ledger.queries)
+
+
+def _open(results: Path, name: str, study: dict[str, Any], lag: int | None) -> tuple[Sink, Ledger]:
+    check_name(name)
+    path = results / name / "journal.jsonl"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Journal.create(path, {"study": study}), Ledger(lag)
+    journal, events, _ = Journal.open(path)
+    if events[0].get("study") != study:
+        journal.close()
+        raise ConfigError(f"run '{name}' belongs to another search: {events[0].get('study')}, not {study}")
+    return journal, fold(events, lag)
+
+
+def load(path: str | Path) -> Architecture | Graph:
+    """Read an architecture or a graph from a JSON file."""
+    path = Path(path)
+    data = read_json(path)
+    form = data.get("format") if isinstance(data, dict) else None
+    if form == GRAPH_FORMAT:
+        return Graph.from_json(data)
+    if form == ARCHITECTURE_FORMAT:
+        return Architecture.from_json(data)
+    raise ConfigError(f"file '{path}': format must be '{ARCHITECTURE_FORMAT}' or '{GRAPH_FORMAT}', found {form!r}")
+
+
+def build(
+    architecture: Architecture, task: Task = DEFAULT_TASK, width: int | None = None, depth: int | None = None
+) -> Graph:
+    """Return the network of an architecture of a registered space at any width and depth."""
+    load_built_in()
+    space = SPACES[architecture.space].with_args(dict(architecture.args))
+    return space.build(architecture, task, width, depth)
+
+
+def build_module(graph: Graph, outputs: tuple[str, ...] = ("logits",)) -> Any:
+    """Return ``graph`` as a torch module; see :func:`nas.graph.module.build_module`."""
+    from nas.graph import module
+
+    return module.build_module(graph, outputs)

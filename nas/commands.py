@@ -1,0 +1,234 @@
+"""What each command does. Heavy modules are imported inside, when the command runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from nas.graph import Graph
+    from nas.runs import Run
+
+LISTS = ("spaces", "searchers", "evaluators", "datasets", "primitives")
+PRESET: dict[str, tuple[str, dict[str, Any]]] = {
+    "space": ("space_args", {"nodes": 3}),
+    "searcher": ("searcher_args", {"population": 8, "tournament": 4}),
+}
+"""Arguments of the default space and searcher where the user names neither: a few minutes on two cores."""
+
+
+def search(options: argparse.Namespace) -> int:
+    """Start a run and carry it to its report."""
+    from nas.cli import settings_of
+    from nas.run.config import RunConfig, load_toml
+    from nas.runs import Run, fresh_name
+
+    settings = load_toml(options.config) if options.config else {}
+    given = settings_of(options)
+    for name, (args, preset) in PRESET.items():
+        if name not in settings and name not in given and args not in settings:
+            settings[args] = preset
+    for name, value in given.items():
+        settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
+    config = RunConfig.from_json(settings, str(options.config) if options.config else "search")
+    folder = options.results_dir / (options.name or fresh_name(options.results_dir, config))
+    return _carry_out(Run.create(folder, config))
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Go on with a run from its journal."""
+    from nas.runs import Run
+
+    return _carry_out(Run.resume(options.results_dir / options.name))
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write a run's outputs anew."""
+    from nas.report.outputs import write_outputs
+    from nas.report.terminal import show_result
+    from nas.runs import find_journal
+
+    folder = options.results_dir / options.name
+    find_journal(folder)
+    show_result(write_outputs(folder))
+    return 0
+
+
+def _carry_out(run: Run) -> int:
+    from nas.report.terminal import ProgressBar, show_result, warn
+    from nas.report.view import load_view
+
+    if run.warning:
+        warn(run.warning)
+    with ProgressBar(run.folder.name) as bar, _stopping_once(run):
+        run.execute(bar.update)
+    show_result(load_view(run.folder))
+    return 0
+
+
+class _stopping_once:
+    """The first Ctrl-C lets the running trial finish; the second ends the process at once."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGINT, self._interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        from nas.report.terminal import warn
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        warn("finishing what runs now, then the report; press Ctrl-C again to stop at once")
+        self._run.stop()
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Show shape and cost of an architecture or a graph."""
+    from nas.api import load
+    from nas.graph import Graph, cost, key, layers, receptive_field
+    from nas.plugins import load_plugin
+    from nas.report.terminal import show_inspection
+
+    for plugin in options.plugins:
+        load_plugin(plugin)
+    shape = _shape(options.input) if options.input else None
+    found = load(Path(options.file))
+    name = ""
+    if isinstance(found, Graph):
+        graph, name = (found.resized(shape) if shape else found), key(found)
+    else:
+        graph, name = _build(found, shape, options)
+    total = cost(graph)
+    facts = {
+        "params": total.params,
+        "macs": total.macs,
+        "activations": total.activations,
+        "memory_forward": total.memory_forward,
+        "memory_lecture": total.memory_lecture(),
+        "input_shape": list(graph.input_shape),
+        "output_shape": list(total.output_shape),
+        "receptive_field": list(receptive_field(graph)),
+        "nodes": len(graph.nodes),
+        "key": name,
+    }
+    rows = layers(graph) if options.layers else []
+    if options.json:
+        if rows:
+            facts["layers"] = [vars(row) for row in rows]
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    else:
+        show_inspection(options.file, facts, rows)
+    return 0
+
+
+def _build(architecture: Any, shape: tuple[int, ...] | None, options: argparse.Namespace) -> tuple[Graph, str]:
+    from nas.plugins import load_built_in
+    from nas.space import SPACES
+    from nas.types import Task
+
+    load_built_in()
+    space = SPACES[architecture.space].with_args(dict(architecture.args))
+    if options.classes < 1:
+        raise ConfigError(f"--classes must be at least 1, found {options.classes}")
+    task = Task("inspect", shape or (3, 32, 32), options.classes)
+    return space.build(architecture, task, options.width, options.depth), space.key(architecture)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(p.isdigit() and int(p) > 0 for p in parts):
+        raise ConfigError(f"--input must be C,H,W: three whole numbers of at least 1, found '{text}'")
+    return tuple(int(p) for p in parts)
+
+
+def list_things(options: argparse.Namespace) -> int:
+    """List a registry with a line each."""
+    from nas.plugins import load_built_in, load_plugin
+    from nas.report.terminal import show_list
+
+    if options.what not in LISTS:
+        raise ConfigError(unknown("list", options.what, LISTS))
+    load_built_in()
+    for plugin in options.plugins:
+        load_plugin(plugin)
+    show_list(options.what, _LISTERS[options.what]())
+    return 0
+
+
+def _spaces() -> list[tuple[str, str]]:
+    from nas.space import SPACES
+
+    return [(name, f"{_first_line(SPACES[name].function)} ({SPACES[name].source})") for name in SPACES]
+
+
+def _searchers() -> list[tuple[str, str]]:
+    from nas.searchers import SEARCHERS
+
+    rows = []
+    for name in SEARCHERS:
+        args = ", ".join(f"{k}={v}" for k, v in SEARCHERS[name].args.items())
+        rows.append((name, f"{SEARCHERS[name].summary} ({SEARCHERS[name].source}){f' [{args}]' if args else ''}"))
+    return rows
+
+
+def _evaluators() -> list[tuple[str, str]]:
+    from nas.evaluators import EVALUATORS
+
+    return [(name, EVALUATORS[name].summary) for name in EVALUATORS]
+
+
+def _datasets() -> list[tuple[str, str]]:
+    from nas.training.data import DATASETS
+
+    return [(name, DATASETS[name].description) for name in DATASETS]
+
+
+def _primitives() -> list[tuple[str, str]]:
+    from nas.graph import PRIMITIVES
+
+    return [(name, f"{_first_line(PRIMITIVES[name])} ({PRIMITIVES[name].source})") for name in PRIMITIVES]
+
+
+_LISTERS: dict[str, Callable[[], list[tuple[str, str]]]] = {
+    "spaces": _spaces,
+    "searchers": _searchers,
+    "evaluators": _evaluators,
+    "datasets": _datasets,
+    "primitives": _primitives,
+}
+
+
+def _first_line(thing: object) -> str:
+    return (getattr(thing, "__doc__", "") or "").strip().split("\n")[0]
+
+
+def check(options: argparse.Namespace) -> int:
+    """Check the spaces that a file registers; exit code 2 when a rule is broken."""
+    from nas.plugins import load_built_in, load_plugin
+    from nas.report.terminal import say
+    from nas.space import SPACES
+    from nas.space.check import problems
+
+    load_built_in()
+    before = set(SPACES)
+    load_plugin(options.file)
+    names = sorted(set(SPACES) - before)
+    if not names:
+        raise ConfigError(f"'{options.file}' registers no search space; decorate a function with @register_space(...)")
+    for name in names:
+        for problem in problems(SPACES[name]):
+            raise ConfigError(f"space '{name}': {problem}")
+        say(f"space '{name}' keeps the contract")
+    return 0

@@ -1,0 +1,112 @@
+"""The end of a search: the winner against random search and a handcrafted network, trained alike and tested once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.evaluators.table import objective_of
+from nas.graph import Graph, cost
+from nas.run.config import RunConfig
+from nas.run.journal import Sink
+from nas.run.ledger import Ledger
+from nas.run.seeds import FINAL, derive
+from nas.study import Study
+from nas.types import Architecture, Trial
+from search_spaces.networks.resnet import matching_resnet
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One row of the final comparison: ``role`` is ``search``, ``random`` or ``handcrafted``."""
+
+    role: str
+    name: str
+    key: str
+    architecture: Architecture | None
+    graph: Graph | None
+
+
+def finalists(config: RunConfig, study: Study, best: Trial, baseline: Trial | None) -> list[Finalist]:
+    """Return who is compared: the winner, the best of random search, and the handcrafted network of similar cost."""
+    rows = [_finalist("search", f"{config.searcher} search", study, best)]
+    if baseline is not None:
+        rows.append(_finalist("random", "random search", study, baseline))
+    if config.evaluator == "train" and best.macs is not None:
+        name, graph = matching_resnet(study.settings.task, best.macs)
+        rows.append(Finalist("handcrafted", name, name, None, graph))
+    return rows
+
+
+def _finalist(role: str, name: str, study: Study, trial: Trial) -> Finalist:
+    return Finalist(role, name, trial.key, trial.architecture, study.prepare(trial.architecture).graph)
+
+
+def steps(config: RunConfig, rows: list[Finalist]) -> Iterator[tuple[Finalist, int]]:
+    """Yield (finalist, seed number) for every final training; a table is looked up once for each."""
+    for number in range(config.final_seeds if config.evaluator == "train" else min(config.final_seeds, 1)):
+        for finalist in rows:
+            yield finalist, number
+
+
+def run_finals(
+    config: RunConfig,
+    study: Study,
+    rows: list[Finalist],
+    journal: Sink,
+    ledger: Ledger,
+    best_folder: Path,
+    proceed: Callable[[], bool],
+    observe: Callable[[int, int], None],
+) -> bool:
+    """Train and test what the ledger does not hold yet; return whether all is done (``proceed`` may say stop).
+
+    Every read of the test split is journalled before it happens. Equal architectures are trained once for all.
+    """
+    plan = list(steps(config, rows))
+    for done, (finalist, number) in enumerate(plan):
+        observe(done, len(plan))
+        if any(f["role"] == finalist.role and f["number"] == number for f in ledger.finals):
+            continue
+        if not proceed():
+            return False
+        twin = next((f for f in ledger.finals if f["key"] == finalist.key and f["number"] == number), None)
+        event: dict[str, Any] = {"event": "final", "role": finalist.role, "name": finalist.name, "number": number}
+        if twin is not None:
+            event |= {k: v for k, v in twin.items() if k not in (*event, "seq", "crc")}
+        else:
+            _append(journal, ledger, {"event": "test_read", "role": finalist.role, "number": number})
+            event |= {"key": finalist.key, **_measure(config, study, finalist, number, best_folder)}
+        _append(journal, ledger, event)
+    observe(len(plan), len(plan))
+    return True
+
+
+def _append(journal: Sink, ledger: Ledger, event: dict[str, Any]) -> None:
+    journal.append([event])
+    ledger.apply(event)
+
+
+def _measure(config: RunConfig, study: Study, finalist: Finalist, number: int, best_folder: Path) -> dict[str, Any]:
+    if study.table is not None:
+        assert finalist.architecture is not None
+        objective = config.objective or config.reward or ""
+        value = objective_of(study.table, finalist.architecture, objective, config.dataset)
+        return {"score": value, "seconds": 0.0, "params": None, "macs": None}
+    from nas.evaluators.final import train_final
+    from nas.training.engine import save_weights
+
+    assert finalist.graph is not None
+    seed = derive(config.seed, number, 0, FINAL)
+    result = train_final(finalist.graph, study.settings.job, config.final_epochs, seed)
+    if finalist.role == "search" and number == 0:
+        save_weights(result.module, best_folder / "weights.safetensors")
+    total = cost(finalist.graph)
+    return {
+        "score": result.test_accuracy,
+        "seconds": round(result.train_seconds, 3),
+        "params": total.params,
+        "macs": total.macs,
+    }

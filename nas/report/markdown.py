@@ -1,0 +1,148 @@
+"""The report of a run as Markdown: what was found, how it compares, and what it took."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import tomli_w
+
+from nas.report.view import RunView, Score
+from nas.types import Trial
+
+
+def report_text(view: RunView, figures: Sequence[str]) -> str:
+    """Return ``report.md``; ``figures`` are paths relative to it."""
+    parts = [
+        f"# {view.name}: {view.config.searcher} search in the space `{view.config.space}`",
+        _headline(view),
+        _final_section(view),
+        *(f"![{figure}]({figure})" for figure in figures),
+        _top_section(view),
+        _failure_section(view),
+        _method_section(view),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _headline(view: RunView) -> str:
+    best, ledger = view.ledger.best(), view.ledger
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(ledger.counts.items()))
+    lines = [
+        f"Status: **{view.status}**. {ledger.queries} evaluations ({counts}); test scores read: {view.test_reads}."
+    ]
+    if best is None:
+        lines.append("No trial has a score.")
+    else:
+        lines.append(f"Best: trial {best.index}, reward {best.reward:.4g}{_size(best)}, key `{best.key}`.")
+    return "\n".join(lines)
+
+
+def _size(trial: Trial) -> str:
+    if trial.params is None or trial.macs is None:
+        return ""
+    return f", {trial.params:,} parameters, {trial.macs:,} MACs"
+
+
+def _final_section(view: RunView) -> str:
+    rows = view.scores()
+    if not rows:
+        return "There was no final comparison: nothing here says that the search beats random search."
+    trained = view.config.evaluator == "train"
+    what = "Test accuracy, %" if trained else f"{view.config.objective or view.config.reward}"
+    how = (
+        f"Trained from scratch on train + validation under one recipe, {view.config.final_epochs} epochs, "
+        f"{len(rows[0].scores)} seeds, tested once each."
+        if trained
+        else "Looked up in the table, once each."
+    )
+    table = [
+        f"| network | {what} | spread | parameters | MACs | seconds a training |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(_final_row(row) for row in rows),
+    ]
+    return "\n".join(["## Final comparison", "", how, "", *table, "", verdict(rows)])
+
+
+def _final_row(row: Score) -> str:
+    params = f"{row.params:,}" if row.params is not None else ""
+    macs = f"{row.macs:,}" if row.macs is not None else ""
+    return f"| {row.name} | {row.mean:.2f} | {row.spread:.2f} | {params} | {macs} | {row.seconds:.1f} |"
+
+
+def verdict(rows: Sequence[Score]) -> str:
+    """Say plainly how the search did against random search and the handcrafted network."""
+    by_role = {row.role: row for row in rows}
+    search = by_role["search"]
+    lines = []
+    if "random" in by_role:
+        lines.append(_against(search, by_role["random"], "random search"))
+    else:
+        lines.append("No random search of equal length was run: nothing here says that the search beats it.")
+    if "handcrafted" in by_role:
+        lines.append(_against(search, by_role["handcrafted"], f"the handcrafted {by_role['handcrafted'].name}"))
+    return "\n".join(lines)
+
+
+def _against(search: Score, other: Score, name: str) -> str:
+    difference = search.mean - other.mean
+    noise = 2 * math.sqrt((search.spread**2 + other.spread**2) / max(len(search.scores), 1))
+    numbers = f"{search.mean:.2f} against {other.mean:.2f}"
+    if abs(difference) <= noise or difference == 0:
+        margin = f"two standard errors are {noise:.2f}" if len(search.scores) > 1 else "one value each"
+        return f"**The search did not beat {name}**: {numbers}, a difference within the noise ({margin})."
+    if difference < 0:
+        return f"**The search lost to {name}**: {numbers}."
+    if len(search.scores) == 1:
+        return f"The search beat {name}: {numbers} (one value each, so without an estimate of noise)."
+    return f"The search beat {name}: {numbers}, more than two standard errors ({noise:.2f})."
+
+
+def _top_section(view: RunView) -> str:
+    scored = [t for t in view.ledger.trials if t.status == "done" and t.reward is not None]
+    if not scored:
+        return ""
+    ranked = sorted(scored, key=lambda t: (-(t.reward or 0.0), t.index))[:10]
+    rows = [
+        f"| {rank} | {t.index} | {t.reward:.4g} | {_number(t.params)} | {_number(t.macs)} | {t.seconds:.2f} "
+        f"| `{t.key[:8]}` |"
+        for rank, t in enumerate(ranked, 1)
+    ]
+    head = ["| rank | trial | reward | parameters | MACs | seconds | key |", "|---:|---:|---:|---:|---:|---:|---|"]
+    return "\n".join(["## Best trials", "", *head, *rows])
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _failure_section(view: RunView) -> str:
+    failures = Counter(
+        (t.failure.kind, t.failure.message) for t in view.ledger.trials if t.failure and t.status == "failed"
+    )
+    if not failures:
+        return ""
+    rows = [
+        f"| {count} | {kind} | {message.replace('|', '/')[:200]} |"
+        for (kind, message), count in failures.most_common(10)
+    ]
+    return "\n".join(["## Failures", "", "| trials | kind | message |", "|---:|---|---|", *rows])
+
+
+def _method_section(view: RunView) -> str:
+    found = view.environment
+    packages = ", ".join(f"{name} {number}" for name, number in found.get("packages", {}).items())
+    machine = f"{found.get('processor', '')}, {found.get('cores', '?')} cores, {found.get('system', '')}"
+    lines = [
+        "## How to reproduce",
+        "",
+        f"{found.get('date', '')}; {machine}; Python {found.get('python', '')}; {packages}.",
+        "",
+        "`nas search --config config.toml --name NEW_NAME` with this configuration:",
+        "",
+        "```toml",
+        tomli_w.dumps(view.config.to_json()).rstrip(),
+        "```",
+    ]
+    return "\n".join(lines)

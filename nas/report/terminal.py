@@ -1,0 +1,117 @@
+"""What people see in the terminal: the progress bar, tables and the result. The only room that prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Remaining
+from rich.table import Table
+
+from nas.report.markdown import verdict
+from nas.report.view import RunView
+
+if TYPE_CHECKING:
+    from nas.graph import LayerCost
+    from nas.runs import Progress as State
+
+PHASES = {"search": "searching", "random": "random search", "final": "final trainings"}
+
+
+def say(text: str) -> None:
+    """Print a line."""
+    Console().print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def warn(text: str) -> None:
+    """Print a line of warning to standard error."""
+    Console(stderr=True).print(f"warning: {text}", highlight=False, soft_wrap=True, markup=False)
+
+
+class ProgressBar:
+    """A live bar for each phase with the best reward so far and the time left; plain lines where no one watches."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description:<16}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("best {task.fields[best]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            Remaining(),
+            console=self._console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._shown: dict[str, int] = {}
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, state: State) -> None:
+        """Show ``state``."""
+        best = "-" if state.best is None else f"{state.best:.4g}"
+        if state.phase not in self._tasks:
+            label = PHASES.get(state.phase, state.phase)
+            self._tasks[state.phase] = self._bar.add_task(label, total=state.total, best=best, completed=state.done)
+        self._bar.update(self._tasks[state.phase], completed=state.done, total=state.total, best=best)
+
+
+def show_result(view: RunView) -> None:
+    """Print how a run ended: the final comparison, the verdict, and where everything is."""
+    console = Console()
+    best = view.ledger.best()
+    if best is not None:
+        size = f", {best.params:,} parameters, {best.macs:,} MACs" if best.params is not None else ""
+        console.print(f"best: trial {best.index}, reward {best.reward:.4g}{size}", highlight=False)
+    rows = view.scores()
+    if rows:
+        score = "test %" if view.config.evaluator == "train" else (view.config.objective or view.config.reward or "")
+        table = Table("network", score, "spread", "parameters", "MACs", "seconds")
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            params = f"{row.params:,}" if row.params is not None else ""
+            macs = f"{row.macs:,}" if row.macs is not None else ""
+            table.add_row(row.name, f"{row.mean:.2f}", f"{row.spread:.2f}", params, macs, f"{row.seconds:.1f}")
+        console.print(table)
+        say(verdict(rows).replace("**", ""))
+    if view.status not in ("finished", "exhausted"):
+        say(f"{view.status}; go on with: nas resume {view.name}")
+    say(f"report: {view.folder / 'report.md'}")
+
+
+def show_inspection(name: str, facts: Mapping[str, Any], rows: Sequence[LayerCost]) -> None:
+    """Print the cost of a graph, with a row for every layer where ``rows`` are given."""
+    console = Console()
+    if rows:
+        table = Table("layer", "kind", "output", "parameters", "MACs", "activations", "field")
+        for column in table.columns[3:]:
+            column.justify = "right"
+        for r in rows:
+            shape, field = "x".join(map(str, r.shape)), "x".join(map(str, r.receptive_field))
+            table.add_row(r.name, r.kind, shape, f"{r.params:,}", f"{r.macs:,}", f"{r.activations:,}", field)
+        console.print(table)
+    say(name)
+    for key, value in facts.items():
+        shown = (
+            f"{value:,}" if isinstance(value, int) else "x".join(map(str, value)) if isinstance(value, list) else value
+        )
+        unit = " bytes" if key.startswith("memory") else ""
+        say(f"  {key:<16} {shown}{unit}")
+
+
+def show_list(what: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Print names with a line about each."""
+    table = Table(what, "what it is", show_lines=False)
+    for name, text in rows:
+        table.add_row(name, text)
+    Console().print(table)

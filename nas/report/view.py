@@ -1,0 +1,91 @@
+"""A run as a reader sees it: the fold of its journals, without locks and without the parts of a search."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.files import read_json
+from nas.run.config import RunConfig, config_of
+from nas.run.journal import read
+from nas.run.ledger import Ledger, fold
+
+BASELINE = "random"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of the final comparison: the scores of every seed, in percent of the test split for trainings."""
+
+    role: str
+    name: str
+    scores: tuple[float, ...]
+    params: int | None
+    macs: int | None
+    seconds: float
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return statistics.fmean(self.scores)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the seeds, 0 for one."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything the outputs show."""
+
+    folder: Path
+    config: RunConfig
+    ledger: Ledger
+    baseline: Ledger | None
+    status: str
+    environment: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
+    @property
+    def test_reads(self) -> int:
+        """How often a test score was read."""
+        return self.ledger.test_reads
+
+    def scores(self) -> list[Score]:
+        """Return the final comparison, best mean first."""
+        grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for event in self.ledger.finals:
+            grouped[event["role"]].append(event)
+        rows = [
+            Score(
+                role,
+                events[0]["name"],
+                tuple(e["score"] for e in events),
+                events[0]["params"],
+                events[0]["macs"],
+                statistics.fmean(e["seconds"] for e in events),
+            )
+            for role, events in grouped.items()
+        ]
+        return sorted(rows, key=lambda row: -row.mean)
+
+
+def load_view(folder: Path) -> RunView:
+    """Read the run in ``folder``, running or not."""
+    events = read(folder / "journal.jsonl")
+    config = config_of(events[0], folder.name)
+    below = folder / BASELINE / "journal.jsonl"
+    baseline = fold(read(below), config.lag or None) if below.is_file() else None
+    stopped = [e for e in events if e["event"] == "stopped"]
+    status = stopped[-1]["reason"] if events[-1]["event"] == "stopped" else "running or killed"
+    path = folder / "environment.json"
+    found = read_json(path) if path.is_file() else {}
+    return RunView(folder, config, fold(events, config.lag or None), baseline, status, found)

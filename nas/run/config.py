@@ -1,0 +1,122 @@
+"""The configuration of a run: one frozen object, from a TOML file and the command line, checked field by field."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from nas.errors import ConfigError, unknown
+from nas.files import read_text
+
+
+def _option(default: Any, text: str, least: int | None = None, meta: str = "") -> Any:
+    metadata = {"help": text, "least": least, "meta": meta}
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _args(text: str, meta: str) -> Any:
+    return _option(dict, text, meta=meta)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that defines a run; saved as ``config.toml`` and in the journal's first event."""
+
+    space: str = _option("nasnet", "search space (see: list spaces)")
+    space_args: dict[str, Any] = _args("argument of the space, e.g. nodes=5", meta="K=V")
+    searcher: str = _option("evolution", "searcher (see: list searchers)")
+    searcher_args: dict[str, Any] = _args("argument of the searcher, e.g. population=50", meta="K=V")
+    evaluator: str | None = _option(None, "evaluator (see: list evaluators); table when --table is given, else train")
+    dataset: str | None = _option(None, "dataset (see: list datasets), or the table's; default digits")
+    data_dir: str | None = _option(None, "folder of the dataset's files", meta="DIR")
+    table: str | None = _option(None, "table file of a published benchmark", meta="FILE")
+    reward: str | None = _option(None, "column of the table to maximise", meta="COLUMN")
+    objective: str | None = _option(
+        None, "column of the table to report for the best; the reward's by default", meta="COLUMN"
+    )
+    trials: int = _option(16, "evaluations to spend; reused and refused proposals are free", 1)
+    epochs: int = _option(5, "training epochs of a trial", 1)
+    width: int | None = _option(None, "channels of the first stage; default 8 to train", 1)
+    depth: int | None = _option(None, "cells a stage; default 1 to train", 1)
+    max_params: int | None = _option(None, "refuse networks of more parameters", 1)
+    max_macs: int | None = _option(None, "refuse networks of more multiply-accumulates an image", 1)
+    lag: int = _option(1, "proposal i sees results up to i - LAG; 0: whatever has arrived", 0)
+    seed: int = _option(0, "seed of the search", 0)
+    executor: str = _option("inline", "where trials run: inline")
+    threads: int | None = _option(None, "torch threads of a trial; default all cores", 1)
+    baseline: str | None = _option(None, "random: an equally long random search to compare with; none: no comparison")
+    final_seeds: int = _option(3, "seeds of the final trainings; 0: no final comparison", 0)
+    final_epochs: int = _option(15, "epochs of the final trainings", 1)
+    plugins: tuple[str, ...] = _option(
+        tuple, "Python file with a space, searcher or evaluator of your own", meta="FILE.py"
+    )
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check(f, getattr(self, f.name))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as plain data, without what is unset."""
+        data = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        return {name: value for name, value in data.items() if value not in (None, {}, [])}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], where: str = "config") -> RunConfig:
+        """Build a configuration from plain data; unknown names and wrong types raise :class:`ConfigError`."""
+        known = {f.name for f in fields(cls)}
+        for name in data:
+            if name not in known:
+                raise ConfigError(f"{where}: {unknown('setting', name, known)}")
+        try:
+            settings: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in data.items()}
+            return cls(**settings)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+
+
+def config_of(header: Mapping[str, Any], name: str) -> RunConfig:
+    """Return the configuration in a journal's first event."""
+    if "config" not in header:
+        raise ConfigError(f"run '{name}' was made by nas.search(); call it again with this name to go on")
+    return RunConfig.from_json(header["config"], f"journal of '{name}'")
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Return the settings of a TOML file as plain data."""
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"config '{path}' is not TOML: {error}") from None
+
+
+def flag(name: str) -> str:
+    """Return the command line's flag for setting ``name``: ``--space-arg`` for ``space_args``, ``--plugin`` for all."""
+    return "--" + name.replace("_", "-").removesuffix("s" if name in _REPEATED else "")
+
+
+_REPEATED = ("space_args", "searcher_args", "plugins")
+
+
+def expected(f: Field[Any]) -> type:
+    """Return the type of a setting's value where it is set."""
+    if f.default_factory is not MISSING:
+        return type(f.default_factory())
+    return int if "int" in str(f.type) else str
+
+
+def _check(f: Field[Any], value: Any) -> None:
+    kind, least = expected(f), f.metadata["least"]
+    if value is None and f.default is None:
+        return
+    if type(value) is not kind:
+        names = {int: "a whole number", str: "text", dict: "a table of names and values", tuple: "a list of files"}
+        raise ConfigError(f"{flag(f.name)} must be {names[kind]}, found {value!r}")
+    if least is not None and value < least:
+        raise ConfigError(f"{flag(f.name)} must be at least {least}, found {value}")
+    if isinstance(value, tuple) and not all(isinstance(v, str) for v in value):
+        raise ConfigError(f"{flag(f.name)} must be a list of files, found {value!r}")

@@ -1,0 +1,214 @@
+"""A run on disk: create it, carry it to its end, resume it, and write what people read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tomli_w
+
+from nas.environment import environment
+from nas.errors import ConfigError, JournalError, unknown
+from nas.files import write_atomic, write_json
+from nas.finals import finalists, run_finals
+from nas.report.outputs import write_outputs
+from nas.run.config import RunConfig, config_of
+from nas.run.journal import Journal
+from nas.run.ledger import Ledger, fold
+from nas.run.loop import Loop
+from nas.study import Study, assemble, completed
+from nas.types import Trial
+
+BASELINE = "random"
+"""Sub-folder of a run that holds its random search."""
+_NAME_RULE = "a name is letters, digits, dots, dashes and underscores, and does not begin with a dot"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an onlooker sees: the phase (``search``, ``random``, ``final``), steps done of all, and the best reward."""
+
+    phase: str
+    done: int
+    total: int
+    best: float | None = None
+
+
+Observer = Callable[[Progress], None]
+
+
+class Run:
+    """One run: its folder, configuration, journal and ledger. Build it with :meth:`create` or :meth:`resume`."""
+
+    def __init__(self, folder: Path, config: RunConfig, study: Study, journal: Journal, ledger: Ledger) -> None:
+        self.folder, self.config, self.study = folder, config, study
+        self.journal, self.ledger = journal, ledger
+        self.warning = ""
+        self._loop: Loop | None = None
+        self._baseline: Run | None = None
+        self._stopping = False
+
+    @classmethod
+    def create(cls, folder: Path, config: RunConfig) -> Run:
+        """Start a new run in ``folder``, which must not exist; nothing is left behind when something is wrong."""
+        check_name(folder.name)
+        if folder.exists():
+            raise ConfigError(
+                f"run '{folder.name}' exists already in '{folder.parent}'; resume it or choose another name"
+            )
+        config = completed(config)
+        study = assemble(config)
+        staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
+        try:
+            staging.mkdir(parents=True)
+            write_atomic(staging / "config.toml", tomli_w.dumps(config.to_json()))
+            write_json(staging / "environment.json", environment())
+            journal = Journal.create(staging / "journal.jsonl", {"config": config.to_json(), "time": time.time()})
+            staging.rename(folder)
+        except OSError as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise ConfigError(f"run folder '{folder}' cannot be created: {error.strerror}") from None
+        except (ConfigError, JournalError):
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        journal.path = folder / "journal.jsonl"
+        return cls(folder, config, study, journal, Ledger(study.lag))
+
+    @classmethod
+    def resume(cls, folder: Path) -> Run:
+        """Open an existing run where it stands; the journal's first event says how it was configured."""
+        path = find_journal(folder)
+        journal, events, warning = Journal.open(path)
+        try:
+            config = config_of(events[0], folder.name)
+            study = assemble(config)
+            run = cls(folder, config, study, journal, fold(events, study.lag))
+        except BaseException:
+            journal.close()
+            raise
+        run.warning = warning
+        return run
+
+    def stop(self) -> None:
+        """Finish what runs now, then write the report; :meth:`resume` goes on from there."""
+        self._stopping = True
+        if self._loop is not None:
+            self._loop.stop()
+        if self._baseline is not None:
+            self._baseline.stop()
+
+    def execute(self, observe: Observer = lambda progress: None) -> str:
+        """Search, compare and write everything; return ``finished``, ``exhausted`` or ``interrupted``."""
+        try:
+            reason = self._search(observe)
+            if reason != "interrupted":
+                reason = self._finish(reason, observe)
+            self.journal.append([{"event": "stopped", "reason": reason, "time": time.time()}])
+            write_outputs(self.folder)
+            return reason
+        finally:
+            self.journal.close()
+
+    def _search(self, observe: Observer, phase: str = "search") -> str:
+        def onlook(ledger: Ledger) -> None:
+            best = ledger.best()
+            done = ledger.queries - len(ledger.pending)
+            observe(Progress(phase, done, self.config.trials, best.reward if best else None))
+
+        study = self.study
+        onlook(self.ledger)
+        self._loop = Loop(
+            study.searcher, study.prepare, study.executor, self.journal, self.ledger, study.settings, onlook
+        )
+        if self._stopping:
+            return "interrupted"
+        reason = self._loop.run()
+        return "finished" if reason == "budget" else reason
+
+    def _finish(self, reason: str, observe: Observer) -> str:
+        baseline = None
+        if self.config.baseline == "random":
+            ended, baseline = self._run_baseline(observe)
+            if ended == "interrupted":
+                return ended
+        best = self.ledger.best()
+        if best is None:
+            return reason
+        write_best(self.folder, best, self.study)
+        if not self._compares():
+            return reason
+        rows = finalists(self.config, self.study, best, baseline)
+        done = run_finals(
+            self.config,
+            self.study,
+            rows,
+            self.journal,
+            self.ledger,
+            self.folder / "best",
+            lambda: not self._stopping,
+            lambda count, total: observe(Progress("final", count, total)),
+        )
+        return reason if done else "interrupted"
+
+    def _compares(self) -> bool:
+        return self.config.final_seeds > 0 and self.config.evaluator in ("train", "table")
+
+    def _run_baseline(self, observe: Observer) -> tuple[str, Trial | None]:
+        """Run, or go on with, an equally long random search in a run of its own below this one."""
+        folder = self.folder / BASELINE
+        if folder.exists():
+            run = Run.resume(folder)
+        else:
+            seed = self.config.seed + 1
+            config = replace(
+                self.config, searcher="random", searcher_args={}, baseline="none", final_seeds=0, seed=seed
+            )
+            run = Run.create(folder, config)
+        self._baseline = run
+        if self._stopping:
+            run.stop()
+        try:
+            reason = run._search(observe, "random")
+            run.journal.append([{"event": "stopped", "reason": reason, "time": time.time()}])
+        finally:
+            run.journal.close()
+        return reason, run.ledger.best()
+
+
+def write_best(folder: Path, best: Trial, study: Study) -> None:
+    """Write the best architecture, and its network where it has one, below ``folder``."""
+    (folder / "best").mkdir(exist_ok=True)
+    write_json(folder / "best" / "architecture.json", best.architecture.to_json())
+    graph = study.prepare(best.architecture).graph
+    if graph is not None:
+        write_json(folder / "best" / "graph.json", graph.to_json())
+
+
+def check_name(name: str) -> None:
+    """Refuse names of runs that are not one plain path segment."""
+    plain = name and not name.startswith(".") and all(c.isalnum() or c in "._-" for c in name)
+    if not plain or len(name) > 100:
+        raise ConfigError(f"run name '{name}': {_NAME_RULE}")
+
+
+def fresh_name(results: Path, config: RunConfig) -> str:
+    """Return a free name for a run: space, searcher and a number."""
+    stem = f"{config.space}-{config.searcher.replace(':', '-')}"
+    number = 1
+    while (results / f"{stem}-{number}").exists():
+        number += 1
+    return f"{stem}-{number}"
+
+
+def find_journal(folder: Path) -> Path:
+    """Return the journal of the run in ``folder``; a missing run raises with the nearest name."""
+    check_name(folder.name)
+    path = folder / "journal.jsonl"
+    if not path.is_file():
+        known = [p.parent.name for p in folder.parent.glob("*/journal.jsonl")]
+        raise ConfigError(f"{unknown('run', folder.name, known)} in '{folder.parent}'")
+    return path

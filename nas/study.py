@@ -1,0 +1,162 @@
+"""Assembly: from a configuration to the parts of a search. Everything is checked here, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import ConfigError, GraphError, unknown
+from nas.evaluators import EVALUATORS
+from nas.executors.inline import InlineExecutor
+from nas.graph import cost
+from nas.plugins import load_built_in, load_plugin
+from nas.run.config import RunConfig
+from nas.run.loop import Executor, Prepared, Settings
+from nas.run.seeds import SEARCH, stream
+from nas.searchers import SEARCHERS, make_searcher
+from nas.space import SPACES, Space
+from nas.space.table import table_space
+from nas.table import Table, load_table
+from nas.training.data import check_dataset, task_of
+from nas.training.recipe import default_recipe
+from nas.types import Architecture, Evaluator, Searcher, Task
+
+EXECUTORS: dict[str, Callable[[Evaluator], Executor]] = {"inline": InlineExecutor}
+DEFAULT_TASK = Task("images", (3, 32, 32), 10)
+DEFAULT_SPACE_ARGS = {"nasnet": {"nodes": 3}}
+"""Arguments of a space when the command line names neither it nor them: small enough for a laptop."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The parts of one search, ready for the loop."""
+
+    space: Space
+    searcher: Searcher
+    evaluator: Evaluator
+    executor: Executor
+    prepare: Callable[[Architecture], Prepared]
+    settings: Settings
+    lag: int | None
+    table: Table | None = None
+
+
+def completed(config: RunConfig) -> RunConfig:
+    """Return ``config`` with every default that depends on other settings filled in."""
+    data = config.to_json()
+    evaluator = config.evaluator or ("table" if config.table else "train")
+    data["evaluator"] = evaluator
+    if evaluator == "train":
+        data.setdefault("dataset", "digits")
+        data.setdefault("width", 8)
+        data.setdefault("depth", 1)
+    data.setdefault("baseline", "random" if evaluator in ("train", "table") else "none")
+    if config.searcher == "random":
+        data["baseline"] = "none"
+    return RunConfig.from_json(data)
+
+
+def assemble(config: RunConfig, evaluator: Evaluator | None = None, space: Space | None = None) -> Study:
+    """Build and check every part that a completed ``config`` names; ``evaluator`` and ``space`` may be given ready."""
+    load_built_in()
+    for plugin in config.plugins:
+        load_plugin(plugin)
+    if config.baseline not in ("random", "none"):
+        raise ConfigError(f"--baseline must be random or none, found '{config.baseline}'")
+    if config.executor not in EXECUTORS:
+        raise ConfigError(unknown("executor", config.executor, EXECUTORS))
+    table = _table(config)
+    space = space or _space(config, table)
+    searcher = make_searcher(config.searcher, space, config.searcher_args)
+    evaluator = evaluator or EVALUATORS[str(config.evaluator)].make(config.to_json())
+    task = _task(config)
+    prepare = preparer(space, task, config.width, config.depth)
+    settings = Settings(
+        task, config.trials, config.epochs, config.seed, config.max_params, config.max_macs, _job(config)
+    )
+    _try_one(space, prepare, config, table)
+    executor = EXECUTORS[config.executor](evaluator)
+    return Study(space, searcher, evaluator, executor, prepare, settings, config.lag or None, table)
+
+
+def preparer(space: Space, task: Task, width: int | None, depth: int | None) -> Callable[[Architecture], Prepared]:
+    """Return the function that turns an architecture into its key, network and cost for ``task``."""
+
+    def prepare(architecture: Architecture) -> Prepared:
+        described = space.describe(architecture)
+        if not hasattr(described, "network"):
+            return Prepared(space.key(architecture))
+        try:
+            graph = described.network(task, width or space.width, depth or space.depth)
+            total = cost(graph)
+        except GraphError as error:
+            return Prepared(described.key(), problem=str(error))
+        return Prepared(described.key(), graph, total.params, total.macs)
+
+    return prepare
+
+
+def _table(config: RunConfig) -> Table | None:
+    if config.evaluator != "table":
+        for name in ("table", "reward", "objective"):
+            if getattr(config, name) is not None:
+                raise ConfigError(f"--{name} goes with the evaluator 'table', not with '{config.evaluator}'")
+        return None
+    if config.table is None or config.reward is None:
+        raise ConfigError("evaluator 'table' needs --table FILE and --reward COLUMN")
+    table = load_table(Path(config.table))
+    for column in (config.reward, config.objective):
+        if column is not None:
+            table.column(column, config.dataset)
+    return table
+
+
+def _space(config: RunConfig, table: Table | None) -> Space:
+    if config.space == "table":
+        if table is None:
+            raise ConfigError("space 'table' is the space of a table file: name it with --table FILE")
+        return table_space(table).with_args(config.space_args)
+    return SPACES[config.space].with_args(config.space_args)
+
+
+def _task(config: RunConfig) -> Task:
+    if config.evaluator != "train":
+        return DEFAULT_TASK
+    assert config.dataset is not None
+    check_dataset(config.dataset, config.data_dir)
+    return task_of(config.dataset, config.data_dir)
+
+
+def _job(config: RunConfig) -> dict[str, Any]:
+    if config.evaluator != "train":
+        return {}
+    assert config.dataset is not None
+    return {
+        "dataset": config.dataset,
+        "data_dir": config.data_dir,
+        "split_seed": 0,
+        "recipe": default_recipe(config.dataset).to_json(),
+        "threads": config.threads,
+        "validation": None,
+    }
+
+
+def _try_one(space: Space, prepare: Callable[[Architecture], Prepared], config: RunConfig, table: Table | None) -> None:
+    """Draw one architecture, so that sizes or names that cannot work are an error now and not twenty failed trials."""
+    architecture = space.sample(stream(config.seed, 0, 0, SEARCH))
+    prepared = prepare(architecture)
+    if prepared.problem:
+        raise ConfigError(f"space '{space.name}' cannot be built for this task: {prepared.problem}")
+    if config.evaluator == "train" and prepared.graph is None:
+        raise ConfigError(f"space '{space.name}' describes no network; the evaluator 'train' needs one")
+    if table is not None:
+        missing = [name for name in table.names if name not in dict(architecture.decisions)]
+        if missing:
+            raise ConfigError(f"table '{table.path}': its decision '{missing[0]}' is none of space '{space.name}'")
+
+
+def searcher_names() -> Mapping[str, str]:
+    """Return every registered searcher with its summary."""
+    return {name: SEARCHERS[name].summary for name in SEARCHERS}
