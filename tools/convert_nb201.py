@@ -23,7 +23,7 @@ def convert(source: Path, target: Path) -> None:
         np.savez_compressed(
             target,
             names=np.array(names),
-            options=np.array(json.dumps({name: operations for name in names})),
+            options=np.array(json.dumps(dict.fromkeys(names, operations))),
             choices=data["ops"].astype(np.uint8),
             datasets=data["datasets"],
             seconds=data["train_time_200"] * (12 / 200),

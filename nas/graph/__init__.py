@@ -6,7 +6,7 @@
 from nas.graph.builder import GraphBuilder
 from nas.graph.canonical import cells_key, key, normal_form
 from nas.graph.convolutions import Conv, Linear, TransposedConv
-from nas.graph.cost import Cost, LayerCost, cost, layers, receptive_field, shapes_of
+from nas.graph.cost import Cost, LayerCost, cost, layer_costs, receptive_field, shapes_of
 from nas.graph.graph import GRAPH_FORMAT, Graph, Node
 from nas.graph.layers import (
     AvgPool,
@@ -85,7 +85,7 @@ __all__ = [
     "cells_key",
     "cost",
     "key",
-    "layers",
+    "layer_costs",
     "normal_form",
     "primitive",
     "receptive_field",

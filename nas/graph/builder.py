@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from nas.errors import GraphError
 from nas.graph.graph import Graph, Names, Node, check_inputs, check_outputs, needed, trusted
@@ -43,7 +42,7 @@ class GraphBuilder:
             shapes[full] = ()
         else:
             try:
-                shapes[full] = op.shape(tuple([shapes[i] for i in inputs]))
+                shapes[full] = op.measure(tuple([shapes[i] for i in inputs])).shape
             except GraphError as error:
                 raise GraphError(f"node '{full}': {error}") from None
         self._nodes.append(node)
@@ -57,14 +56,9 @@ class GraphBuilder:
         """Return the channels (or features) of node ``name``."""
         return self._shapes[name][0]
 
-    @contextmanager
-    def scope(self, name: str) -> Iterator[None]:
-        """Prefix the names of nodes added within by ``name`` and a dot."""
-        outer, self._prefix = self._prefix, f"{self._prefix}{name}."
-        try:
-            yield
-        finally:
-            self._prefix = outer
+    def scope(self, name: str) -> _Scope:
+        """Prefix the names of nodes added within by ``name`` and a dot, for ``with b.scope(name):``."""
+        return _Scope(self, name)
 
     def build(self, **outputs: str) -> Graph:
         """Return the graph of the given named outputs, e.g. ``b.build(logits=x)``, without nodes they do not need."""
@@ -79,3 +73,15 @@ class GraphBuilder:
             name = stem if count == 1 else f"{stem}{count}"
             if self._names.free(name):
                 return name
+
+
+class _Scope:
+    def __init__(self, builder: GraphBuilder, name: str) -> None:
+        self._builder, self._name = builder, name
+
+    def __enter__(self) -> None:
+        self._outer = self._builder._prefix
+        self._builder._prefix = f"{self._outer}{self._name}."
+
+    def __exit__(self, *_: object) -> None:
+        self._builder._prefix = self._outer

@@ -57,14 +57,13 @@ def cost(graph: Graph, output: str | None = None) -> Cost:
     shapes: dict[str, Shape] = {}
     params = macs = activations = 0
     for name, op, inputs in graph.nodes:
-        ins = tuple([shapes[i] for i in inputs])
         try:
-            out = shapes[name] = op.shape(ins)
+            shapes[name], own_params, own_macs, own_activations = op.measure(tuple([shapes[i] for i in inputs]))
         except GraphError as error:
             raise GraphError(f"node '{name}': {error}") from None
-        params += op.params(ins)
-        macs += op.macs(ins, out)
-        activations += prod(out)
+        params += own_params
+        macs += own_macs
+        activations += own_activations
     node = graph.outputs[0][1] if output is None else graph.output(output)
     return Cost(params, macs, activations, shapes[node])
 
@@ -74,13 +73,13 @@ def shapes_of(graph: Graph) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
     for name, op, inputs in graph.nodes:
         try:
-            shapes[name] = op.shape(tuple([shapes[i] for i in inputs]))
+            shapes[name] = op.measure(tuple([shapes[i] for i in inputs])).shape
         except GraphError as error:
             raise GraphError(f"node '{name}': {error}") from None
     return shapes
 
 
-def layers(graph: Graph) -> list[LayerCost]:
+def layer_costs(graph: Graph) -> list[LayerCost]:
     """Return the table of all nodes in order: shape, cost and receptive field of each."""
     shapes = shapes_of(graph)
     fields = _receptive_fields(graph, shapes)
@@ -104,7 +103,7 @@ def receptive_field(graph: Graph, output: str | None = None) -> tuple[int, int]:
 
 
 class _Field(NamedTuple):
-    """The input pixels, first and last, that the first output pixel sees, and how far the next pixel's lie from them."""
+    """The first and last input pixels that the first output pixel sees, and the step to those of the next one."""
 
     top: float = 0
     bottom: float = 0

@@ -153,8 +153,8 @@ class Names:
 
     def add(self, name: str) -> None:
         """Take ``name`` for a node; refuse it where a rule is broken."""
-        path, _, segment = name.rpartition(".")
-        if path and path not in self._paths:
+        path, dot, segment = name.rpartition(".")
+        if dot and path not in self._paths:
             self._add_path(path)
         _check_segment(name, segment)
         if name in self.nodes:
@@ -168,21 +168,27 @@ class Names:
         return name not in self.nodes and name not in self._paths
 
     def _add_path(self, path: str) -> None:
-        outer, _, segment = path.rpartition(".")
+        outer, dot, segment = path.rpartition(".")
         _check_segment(path, segment)
         if path in self.nodes:
             raise GraphError(f"node '{path}': the name is a node already, so it cannot be the path of others")
-        if outer and outer not in self._paths:
+        if dot and outer not in self._paths:
             self._add_path(outer)
         self._paths.add(path)
 
 
 def _check_segment(name: str, segment: str) -> None:
+    if segment in _good_segments:
+        return
     if not _SEGMENT.fullmatch(segment):
         rule = "a name is segments of letters, digits and underscores joined by dots, none beginning with an underscore"
         raise GraphError(f"node '{name}': {rule}")
     if segment in RESERVED:
         raise GraphError(f"node '{name}': '{segment}' is a name that torch or Python uses itself; choose another")
+    _good_segments.add(segment)
+
+
+_good_segments: set[str] = set()
 
 
 def check_outputs(outputs: Sequence[tuple[str, str]], known: set[str] | Mapping[str, Any]) -> None:

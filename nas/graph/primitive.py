@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
+from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from nas.errors import ConfigError, GraphError, unknown
@@ -41,6 +42,15 @@ class Window(NamedTuple):
     left: float = 0
 
 
+class Measure(NamedTuple):
+    """What a primitive makes of its inputs: output shape, parameters, MACs and numbers in the output."""
+
+    shape: Shape
+    params: int
+    macs: int
+    activations: int
+
+
 class _Interned(type):
     """Makes equal primitives the same object: a network repeats few of them hundreds of times."""
 
@@ -52,6 +62,7 @@ class _Interned(type):
         found = cls._instances.get(known)
         if found is None:
             found = cls._instances[known] = super().__call__(*args, **attributes)
+            object.__setattr__(found, "_measures", {})
         return found
 
 
@@ -66,6 +77,16 @@ class Primitive(metaclass=_Interned):
     """Least and greatest number of inputs (None: no limit)."""
     keeps_zero: ClassVar[bool] = True
     """Whether all-zero inputs give an all-zero output (biases ignored, see nas.graph.canonical)."""
+
+    _measures: ClassVar[dict[Shapes, Measure]]
+
+    def measure(self, ins: Shapes) -> Measure:
+        """Return :meth:`shape`, :meth:`params` and :meth:`macs` together, computed once for the same shapes."""
+        found = self._measures.get(ins)
+        if found is None:
+            out = self.shape(ins)
+            found = self._measures[ins] = Measure(out, self.params(ins), self.macs(ins, out), prod(out))
+        return found
 
     def shape(self, ins: Shapes) -> Shape:
         """Return the output shape for the input shapes; raise :class:`GraphError` where they do not fit."""
@@ -179,10 +200,8 @@ def check_choice(kind: str, name: str, value: Any, allowed: tuple[str, ...]) -> 
 def check_number(kind: str, name: str, value: Any, least: float, most: float = sys.float_info.max) -> float:
     """Return ``value`` as a float; refuse it unless it is a finite number within [least, most]."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        rule = (
-            f"a number from {least:g} to {most:g}" if most < sys.float_info.max else f"a finite number from {least:g}"
-        )
-        raise GraphError(f"{kind}: {name} must be {rule}, found {value!r}")
+        limit = f"to {most:g}" if most < sys.float_info.max else "on, and finite"
+        raise GraphError(f"{kind}: {name} must be a number from {least:g} {limit}, found {value!r}")
     return float(value) + 0.0  # -0.0 becomes 0.0, so that equal primitives have one label
 
 

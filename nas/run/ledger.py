@@ -110,6 +110,8 @@ class Ledger:
 
     def _on_refused(self, event: Event) -> None:
         self._no_query()
+        trial = self.trials[event["index"]]
+        del self.known[trial.key, trial.proposal.epochs]  # its twin of the same key may be smaller as built
         self._finish(event, status="failed", failure=Failure(event["kind"], event["message"]))
 
     def _on_reused(self, event: Event) -> None:

@@ -89,7 +89,7 @@ class Loop:
     def run(self) -> str:
         """Search until the budget is spent; return why it ended: ``budget``, ``exhausted`` or ``interrupted``."""
         for trial in self._ledger.pending:
-            self._submit(trial, self._prepare(trial.architecture))
+            self._begin(trial, self._prepare(trial.architecture))
             self._drain(self._executor.capacity)
         reason = ""
         while not reason:
@@ -119,25 +119,27 @@ class Loop:
             proposal = Proposal(proposal.architecture, self._settings.epochs, proposal.continue_from, proposal.info)
         prepared = self._prepare(proposal.architecture)
         trial = Trial(index, proposal, prepared.key, params=prepared.params, macs=prepared.macs)
-        known = self._ledger.known.get((trial.key, proposal.epochs))
+        self._journal.append([asked_event(trial)], sync=False)
+        self._ledger.ask(trial)
+        self._begin(trial, prepared)
+
+    def _begin(self, trial: Trial, prepared: Prepared) -> None:
+        """Reuse, refuse or evaluate a trial that is asked; also what a killed process had asked last."""
+        index = trial.index
+        known = self._ledger.known[trial.key, trial.proposal.epochs]
         refusal = self._refusal(prepared)
-        asked = asked_event(trial)
-        if known is not None:
-            self._record_asked(trial, [asked, {"event": "reused", "index": index, "of": known}])
+        if known != index:
+            self._settle({"event": "reused", "index": index, "of": known})
         elif refusal:
             kind = "error" if prepared.problem else "over_limit"
-            refused = {"event": "refused", "index": index, "kind": kind, "message": refusal}
-            self._record_asked(trial, [asked, refused])
+            self._settle({"event": "refused", "index": index, "kind": kind, "message": refusal})
         else:
-            self._record_asked(trial, [asked])
             self._submit(trial, prepared)
 
-    def _record_asked(self, trial: Trial, events: list[Event]) -> None:
-        self._journal.append(events, sync=False)
-        self._ledger.ask(trial)
-        for event in events[1:]:
-            self._ledger.apply(event)
-            self._observe(self._ledger)
+    def _settle(self, event: Event) -> None:
+        self._journal.append([event], sync=False)
+        self._ledger.apply(event)
+        self._observe(self._ledger)
 
     def _refusal(self, prepared: Prepared) -> str:
         limits = (

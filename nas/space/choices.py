@@ -48,12 +48,14 @@ class Trace:
         self._known = known
 
     def __call__(self, name: str, options: Sequence[T]) -> T:
+        if not isinstance(name, str) or not name:
+            raise SpaceError(f"decision {name!r}: a name is a non-empty string")
         if name in self.decisions:
             raise SpaceError(f"decision '{name}': chosen twice in one architecture; a name is chosen once")
         known = self._known.get(name)
         if known is None:
             known = self._known[name] = _check_options(name, options)
-        elif known != (options if type(options) is tuple else tuple(options)):
+        elif known != (options if type(options) is tuple else _check_options(name, options)):
             raise SpaceError(
                 f"decision '{name}': a name always has the same options, found {known} and {tuple(options)}"
             )
@@ -62,9 +64,7 @@ class Trace:
         return choice  # type: ignore[no-any-return]
 
 
-def _check_options(name: Any, options: Sequence[Any]) -> Options:
-    if not isinstance(name, str) or not name:
-        raise SpaceError(f"decision {name!r}: a name is a non-empty string")
+def _check_options(name: str, options: Sequence[Any]) -> Options:
     if isinstance(options, str) or not isinstance(options, Sequence) or not options:
         raise SpaceError(f"decision '{name}': options must be a non-empty list or tuple, found {options!r}")
     for option in options:

@@ -168,8 +168,10 @@ class Space:
 
     def describe(self, architecture: Architecture) -> Any:
         """Replay the decisions and return what the function returns; refuse decisions that do not fit the space."""
-        trace, result = self._run(Replay(self._decisions(architecture)))
-        extra = dict(architecture.decisions).keys() - trace.decisions.keys()
+        self._check_owner(architecture)
+        decisions = dict(architecture.decisions)
+        trace, result = self._run(Replay(decisions))
+        extra = decisions.keys() - trace.decisions.keys()
         if extra:
             raise SpaceError(f"space '{self.name}': {unknown('decision', min(extra), trace.decisions)}")
         return result
@@ -218,13 +220,16 @@ class Space:
         return probe.product if self._try(probe) is not None else 0
 
     def _decisions(self, architecture: Architecture) -> dict[str, Value]:
+        self._check_owner(architecture)
+        decisions = dict(architecture.decisions)
+        if any(value not in self._known.get(name, ()) for name, value in decisions.items()):
+            self.describe(architecture)
+        return decisions
+
+    def _check_owner(self, architecture: Architecture) -> None:
         if architecture.space != self.name or dict(architecture.args) != self.args:
             found = f"'{architecture.space}' with {dict(architecture.args)}"
             raise SpaceError(f"space '{self.name}' with {self.args}: the architecture is of space {found}")
-        decisions = dict(architecture.decisions)
-        if not decisions.keys() <= self._known.keys():
-            self._run(Replay(decisions))
-        return decisions
 
 
 def _check_args(name: str, function: Callable[..., Any], args: Mapping[str, Value]) -> None:

@@ -99,7 +99,7 @@ def _flag(name: str, value: Any) -> None:
 
 _DEFAULTS = {
     # digits lose their meaning when mirrored, and a shift of more than one pixel cuts into 8x8
-    "digits": Recipe(batch_size=64, epochs=5, crop_padding=1, flip=False),
+    "digits": Recipe(batch_size=32, epochs=5, crop_padding=0, flip=False),
     "fashion-mnist": Recipe(crop_padding=2),
 }
 
