@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from nas.errors import GraphError, SpaceError
 from nas.graph import Add, AvgPool, BatchNorm, Conv, Flatten, GlobalAvgPool, Graph, GraphBuilder, Linear, Relu
 from nas.types import Task
-from search_spaces.blocks.operations import expand, factorized_reduction, relu_conv_bn
+from search_spaces.blocks.operations import PLAIN, Style, expand, factorized_reduction, relu_conv_bn
 
 
-def classifier(b: GraphBuilder, x: str, classes: int) -> Graph:
-    """End the network: global average pool and one linear layer; the output is ``logits``."""
+def classifier(b: GraphBuilder, x: str, classes: int, **heads: str) -> Graph:
+    """End the network: global average pool and one linear layer, the output ``logits``, beside those of ``heads``."""
     x = b(GlobalAvgPool(), x, name="pool")
     x = b(Flatten(), x, name="flatten")
-    return b.build(logits=b(Linear(classes), x, name="classifier"))
+    return b.build(logits=b(Linear(classes), x, name="classifier"), **heads)
 
 
 def check_size(width: int, depth: int) -> None:
@@ -22,6 +23,59 @@ def check_size(width: int, depth: int) -> None:
     for name, value in (("width", width), ("depth", depth)):
         if value < 1:
             raise SpaceError(f"{name} must be a whole number of at least 1, found {value}")
+
+
+def check_cells(cells: Mapping[str, Graph]) -> None:
+    """Refuse cells that are not a ``normal`` and a ``reduction`` cell of two inputs."""
+    for name in ("normal", "reduction"):
+        if name not in cells or len(cells[name].inputs) != 2:
+            raise SpaceError(f"the skeleton needs a cell '{name}' of two inputs, found {sorted(cells)}")
+
+
+class Step(NamedTuple):
+    """One cell of a stack: its scope, which of the two cells it is, and its channels.
+
+    After a ``bypassed`` cell the next cell's earlier input is the one that this cell had.
+    """
+
+    name: str
+    cell: str
+    channels: int
+    bypassed: bool = False
+
+
+def plan(width: int, depths: Sequence[int], bypassed: bool = False) -> list[Step]:
+    """Return stages of normal cells with a reduction cell between two; channels double there (arXiv:1707.07012)."""
+    steps = []
+    for stage, depth in enumerate(depths):
+        channels, name = width * 2**stage, f"stage{stage + 1}"
+        if stage:
+            steps.append(Step(f"{name}.reduction", "reduction", channels, bypassed))
+        steps += [Step(f"{name}.cell{i}", "normal", channels) for i in range(1, depth + 1)]
+    return steps
+
+
+def stack(
+    b: GraphBuilder,
+    cells: Mapping[str, Graph],
+    steps: Sequence[Step],
+    before: str | None,
+    x: str,
+    style: Style = PLAIN,
+    drop_path: Callable[[int], float] = lambda i: 0.0,
+) -> dict[str, str]:
+    """Stack cells, each on the outputs of the two before it, and return every step's output node by its name.
+
+    ``before`` is the first cell's earlier input; None stands for ``x`` itself, not adapted, as in the code of NASNet's
+    authors. ``drop_path`` is the rate for the operations of step i.
+    """
+    outputs: dict[str, str] = {}
+    for i, (name, cell, channels, bypassed) in enumerate(steps):
+        with b.scope(name):
+            inputs = adapt(b, before, x, channels, style)
+            out = outputs[name] = expand(b, cells[cell], inputs, channels, style, drop_path(i))
+        before, x = (before if bypassed else x), out
+    return outputs
 
 
 def cifar(cells: Mapping[str, Graph], task: Task, width: int, depth: int, stages: int = 3, stem: int = 3) -> Graph:
@@ -32,34 +86,35 @@ def cifar(cells: Mapping[str, Graph], task: Task, width: int, depth: int, stages
     reduction; the stem has ``stem * width`` of them.
     """
     check_size(width, depth)
-    for name in ("normal", "reduction"):
-        if name not in cells or len(cells[name].inputs) != 2:
-            raise SpaceError(f"the CIFAR skeleton needs a cell '{name}' of two inputs, found {sorted(cells)}")
+    check_cells(cells)
     b = GraphBuilder(task.input_shape)
     x = b(Conv(stem * width, 3, padding=1), b.input, name="stem.conv")
-    before = x = b(BatchNorm(), x, name="stem.bn")
-    for stage in range(stages):
-        channels = width * 2**stage
-        names = [f"cell{i}" for i in range(1, depth + 1)]
-        for name in ["reduction", *names] if stage else names:
-            cell = cells["reduction" if name == "reduction" else "normal"]
-            with b.scope(f"stage{stage + 1}.{name}"):
-                inputs = adapt(b, before, x, channels)
-                before, x = x, expand(b, cell, inputs, channels)
+    x = b(BatchNorm(), x, name="stem.bn")
+    *_, x = stack(b, cells, plan(width, [depth] * stages), x, x).values()
     return classifier(b, b(Relu(), x, name="relu"), task.classes)
 
 
-def adapt(b: GraphBuilder, before: str, x: str, channels: int) -> tuple[str, str]:
-    """Bring a cell's two inputs to one size and ``channels``; the earlier one may still have twice the resolution."""
+def adapt(b: GraphBuilder, before: str | None, x: str, channels: int, style: Style = PLAIN) -> tuple[str, str]:
+    """Bring a cell's two inputs to one size and ``channels``; the earlier one may still have twice the resolution.
+
+    Without an earlier one, ``x`` as it is takes its place.
+    """
+    first = x if before is None else _adapt_earlier(b, before, x, channels, style)
+    with b.scope("adapt1"):
+        return first, relu_conv_bn(b, x, channels, 1, style=style)
+
+
+def _adapt_earlier(b: GraphBuilder, before: str, x: str, channels: int, style: Style) -> str:
     same = b.shape(before)[1:] == b.shape(x)[1:]
     with b.scope("adapt0"):
-        first = relu_conv_bn(b, before, channels, 1) if same else factorized_reduction(b, before, channels)
+        if same:
+            return relu_conv_bn(b, before, channels, 1, style=style)
+        first = factorized_reduction(b, before, channels, style)
     if b.shape(first)[1:] != b.shape(x)[1:]:
         raise GraphError(
             f"a cell's inputs must be at most one reduction apart, found {b.shape(before)} and {b.shape(x)}"
         )
-    with b.scope("adapt1"):
-        return first, relu_conv_bn(b, x, channels, 1)
+    return first
 
 
 def nb201(cells: Mapping[str, Graph], task: Task, width: int, depth: int) -> Graph:

@@ -40,10 +40,12 @@ from nas.graph.operators import (
     Zero,
 )
 from nas.graph.primitive import PRIMITIVES, Layer, Primitive, Window, primitive
+from nas.graph.scale import AdaptiveAvgPool, Scale
 
 __all__ = [
     "GRAPH_FORMAT",
     "PRIMITIVES",
+    "AdaptiveAvgPool",
     "Add",
     "AvgPool",
     "BatchNorm",
@@ -76,6 +78,7 @@ __all__ = [
     "Primitive",
     "Relu",
     "Relu6",
+    "Scale",
     "Sigmoid",
     "Swish",
     "Tanh",

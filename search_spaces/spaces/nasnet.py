@@ -27,12 +27,18 @@ OPERATIONS = (
 @register_space("nasnet", source="arXiv:1707.07012, section 3 and figure 3", width=16, depth=2)
 def nasnet(choose: Choose, nodes: int = 5) -> Cells:
     """Two cells of ``nodes`` blocks; a block sums two operations on earlier outputs, unused blocks are concatenated."""
+    check_nodes("nasnet", nodes)
+    return Cells({kind: choose_cell(choose, kind, nodes, OPERATIONS) for kind in ("normal", "reduction")}, cifar)
+
+
+def check_nodes(space: str, nodes: object) -> None:
+    """Refuse a number of blocks a cell that is not from 1 to 12."""
     if type(nodes) is not int or not 1 <= nodes <= 12:
-        raise SpaceError(f"space 'nasnet': nodes must be a whole number from 1 to 12, found {nodes!r}")
-    return Cells({kind: _cell(choose, kind, nodes) for kind in ("normal", "reduction")}, cifar)
+        raise SpaceError(f"space '{space}': nodes must be a whole number from 1 to 12, found {nodes!r}")
 
 
-def _cell(choose: Choose, kind: str, nodes: int) -> Graph:
+def choose_cell(choose: Choose, kind: str, nodes: int, operations: tuple[str, ...]) -> Graph:
+    """Choose the inputs and ``operations`` of every block of the cell ``kind`` ("normal" or "reduction")."""
     b = GraphBuilder(inputs=2)
     states = list(b.inputs)
     used = set()
@@ -40,7 +46,7 @@ def _cell(choose: Choose, kind: str, nodes: int) -> Graph:
         terms = []
         for side in ("left", "right"):
             source = choose(f"{kind}.{i}.{side}.input", tuple(range(i + 2)))
-            op = choose(f"{kind}.{i}.{side}.op", OPERATIONS)
+            op = choose(f"{kind}.{i}.{side}.op", operations)
             stride = 2 if kind == "reduction" and source < 2 else 1
             terms.append(b(Named(op, stride), states[source], name=f"block{i}.{side}"))
             used.add(source)

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.errors import GraphError
 from nas.graph import (
     PRIMITIVES,
+    AdaptiveAvgPool,
     Add,
     AvgPool,
     BatchNorm,
@@ -40,6 +41,7 @@ from nas.graph import (
     Primitive,
     Relu,
     Relu6,
+    Scale,
     Sigmoid,
     Swish,
     Tanh,
@@ -135,6 +137,11 @@ def avg_pool(draw: Draw) -> Case:
 
 def global_avg_pool(draw: Draw) -> Case:
     return Case(GlobalAvgPool, lambda: lambda x: x.mean((2, 3), keepdim=True), (image(draw),))
+
+
+def adaptive_avg_pool(draw: Draw) -> Case:
+    size = pair(draw, 1, 7)
+    return Case(lambda: AdaptiveAvgPool(size), lambda: nn.AdaptiveAvgPool2d(size), (image(draw),))
 
 
 def batch_norm(draw: Draw) -> Case:
@@ -245,6 +252,7 @@ CASES: dict[str, Callable[[Draw], Case]] = {
     "max_pool": max_pool,
     "avg_pool": avg_pool,
     "global_avg_pool": global_avg_pool,
+    "adaptive_avg_pool": adaptive_avg_pool,
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
@@ -259,6 +267,7 @@ CASES: dict[str, Callable[[Draw], Case]] = {
     "dropout": activation(lambda: Dropout(0.0), lambda x: x),
     "drop_path": lambda draw: Case(lambda: DropPath(0.0), lambda: lambda x: x, (image(draw),)),
     "identity": activation(Identity, lambda x: x),
+    "scale": activation(lambda: Scale(0.17), lambda x: 0.17 * x),
     "zero": zero,
     "add": add,
     "multiply": multiply,

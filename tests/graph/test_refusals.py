@@ -74,7 +74,7 @@ ATTRIBUTES: list[tuple[Callable[[], object], tuple[str, ...]]] = [
     (lambda: Input((3, 0, 32)), ("input: size", "at least 1", "found 0")),
     (lambda: Named(""), ("named: op", "name", "found ''")),
     (lambda: Concat("yes"), ("concat: any_order", "true or false", "found 'yes'")),
-    (lambda: from_json("convolution", {}), ("unknown primitive 'convolution'", "known: add, avg_pool")),
+    (lambda: from_json("convolution", {}), ("unknown primitive 'convolution'", "known: adaptive_avg_pool, add")),
     (lambda: from_json("conv", {"out": 8, "kernels": 3}), ("conv: unknown attribute 'kernels'", "'kernel'")),
     (lambda: from_json("conv", {"kernel": 3}), ("conv: attribute 'out' is missing",)),
     (lambda: from_json("relu", [1]), ("relu: 'attrs' must be an object", "found list")),

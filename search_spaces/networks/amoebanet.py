@@ -1,0 +1,19 @@
+"""AmoebaNet-A (arXiv:1802.01548): a cell found by regularised evolution, on the skeleton of NASNet."""
+
+from __future__ import annotations
+
+from nas.graph import Graph
+from nas.types import Shape, Task
+from search_spaces.genotypes import AMOEBANET_A
+from search_spaces.large_skeleton import NasnetSettings, nasnet_skeleton
+from search_spaces.networks.registry import CIFAR, network
+
+WIDTH = 36
+SETTINGS = NasnetSettings(stem=3 * WIDTH, depths=(6, 6, 6), large=False)
+
+
+@network("amoebanet_a_cifar", "arXiv:1802.01548, table 1", CIFAR, 10)
+def amoebanet_a_cifar(input_shape: Shape, classes: int, aux: bool = False, drop_path: float = 0.0) -> Graph:
+    """AmoebaNet-A (N = 6, F = 36); with ``aux`` a head on the last cell before the last reduction."""
+    task = Task("amoebanet", input_shape, classes)
+    return nasnet_skeleton(AMOEBANET_A.cells(), task, WIDTH, SETTINGS, aux=aux, drop_path=drop_path)

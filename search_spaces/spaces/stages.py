@@ -1,0 +1,93 @@
+"""The space of whole networks as at most nine stages: every handcrafted family of residual to mobile nets is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nas.space import SPACES, Choose, Network, Space
+from nas.types import Architecture, Value
+from search_spaces.stages import PLANS, build
+from search_spaces.stages.build import BASE_WIDTH, check_plan
+from search_spaces.stages.plan import Plan, choose_plan
+from search_spaces.stages.prior import Prior
+
+NAME = "stages"
+COMPLETIONS = 20
+"""How often the prior is asked to complete a changed network."""
+
+
+def stages(choose: Choose) -> Network:
+    """A stem, one to nine stage records and a head; see :mod:`search_spaces.stages.plan` for what is decided.
+
+    Every combination may be chosen; one that shrinks images too much or that cannot be built is infeasible. The
+    network at width 16 and depth 1 is the table as written; other widths scale its channels, other depths its repeats.
+    """
+    plan = choose_plan(choose)
+    check_plan(plan)
+    return Network(partial(build, plan))
+
+
+class StagesSpace(Space):
+    """The space ``stages`` with :class:`Prior`: sampling draws from it, and so do changes what newly appears by them.
+
+    What a mutation changes or a crossover mixes may be anything, so both leave the prior.
+    """
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Return a network of one family of blocks with sensible numbers; infeasible ones are drawn again."""
+        return self._feasible(lambda: Prior(rng))
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Return a copy with one decision chosen anew among all options."""
+        return self._completed(super().mutate(architecture, rng), (architecture,), rng)
+
+    def crossover(self, one: Architecture, other: Architecture, rng: np.random.Generator) -> Architecture:
+        """Return a child that takes every decision from one of its parents by name."""
+        return self._completed(super().crossover(one, other, rng), (one, other), rng)
+
+    def move(self, architecture: Architecture, move: tuple[str, int], rng: np.random.Generator) -> Architecture | None:
+        """Return the architecture after a move of :meth:`moves`, None where that is infeasible."""
+        name, choice = move
+        return self._drawn({**self._decisions(architecture), name: self.options(name)[choice]}, rng)
+
+    def _completed(
+        self, child: Architecture, parents: Sequence[Architecture], rng: np.random.Generator
+    ) -> Architecture:
+        """Draw from the prior what no parent has decided; keep the child as it is where that is not feasible."""
+        known = {name for parent in parents for name, _ in parent.decisions}
+        kept = {name: value for name, value in child.decisions if name in known}
+        drawn = self._drawn(kept, rng) if len(kept) < len(child.decisions) else None
+        return child if drawn is None else drawn
+
+    def _drawn(self, kept: Mapping[str, Value], rng: np.random.Generator) -> Architecture | None:
+        """Keep the decisions ``kept`` and draw the others from the prior; None where that is infeasible."""
+        for _ in range(COMPLETIONS):
+            prior = Prior(rng, kept)
+            architecture = self._try(prior)
+            if architecture is not None or not prior.drew:
+                return architecture
+        return None
+
+    def with_args(self, args: Mapping[str, Value]) -> Space:
+        """Return the space with other arguments; an unknown one raises :class:`ConfigError`."""
+        return StagesSpace(self.name, self.function, {**self.args, **args}, self.source, self.width, self.depth)
+
+
+SPACES.add(NAME, StagesSpace(NAME, stages, source="arXiv:1512.03385, table 1, to arXiv:1905.11946", width=BASE_WIDTH))
+
+
+def start_architecture(name: str) -> Architecture:
+    """Return the named network as a point of ``stages``, e.g. "resnet18"; an unknown name raises ConfigError."""
+    decisions: dict[str, Value] = {}
+    plan: Plan = PLANS[name]
+
+    def choose(decision: str, options: Any) -> Any:
+        decisions[decision] = plan(decision, options)
+        return decisions[decision]
+
+    choose_plan(choose)
+    return Architecture(NAME, tuple(decisions.items()))

@@ -1,0 +1,226 @@
+"""From a plan to the graph of a network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from nas.errors import GraphError, Infeasible
+from nas.graph import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Graph,
+    GraphBuilder,
+    Linear,
+    LocalResponseNorm,
+    MaxPool,
+    Primitive,
+)
+from nas.types import Task
+from search_spaces.blocks.attention import squeeze_excite
+from search_spaces.blocks.classic_stages import conv_stage, linear_stage
+from search_spaces.blocks.convs import activate, conv_norm_act
+from search_spaces.blocks.dense import dense_layer, transition
+from search_spaces.blocks.drop import survival
+from search_spaces.blocks.fire import fire
+from search_spaces.blocks.mobile import depthwise_separable, inverted_residual
+from search_spaces.blocks.residual import Style, basic, bottleneck
+from search_spaces.skeleton import check_size
+from search_spaces.stages.plan import Plan, Stage, Stem
+
+BASE_WIDTH = 16
+"""The ``width`` of a task's network at which a plan is built as it is written; others scale all channels."""
+MOST_REDUCTION = 32
+_NORMS = {"batch": BatchNorm(), "batch_tf": BatchNorm(1e-3, 0.01), "none": None, "lrn": None}
+_LRN = LocalResponseNorm(5, 1e-4, 0.75, 2.0)
+_PROBE = Task("probe", (3, 32, 32), 10)
+
+
+def round_width(channels: float) -> int:
+    """Round to a multiple of 8, losing at most a tenth: MobileNet v2's and EfficientNet's rule for scaled widths."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+def build(plan: Plan, task: Task, width: int = BASE_WIDTH, depth: int = 1) -> Graph:
+    """Return the network of ``plan`` for ``task`` with output ``logits``.
+
+    ``width`` 16 and ``depth`` 1 give the plan as written; others multiply all channels by width / 16 (rounded to
+    multiples of 8) and all repeats by ``depth``.
+    """
+    check_size(width, depth)
+    return _Build(plan, task, plan.scale_width * width / BASE_WIDTH, plan.scale_depth * depth).network()
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise :class:`Infeasible` where the plan shrinks images too much or cannot be built for 32x32 images."""
+    reduction = math.prod(stage.reduction for stage in plan.stages)
+    if plan.stem.kind != "none":
+        reduction *= plan.stem.stride * (1 if plan.stem.pool == "none" else 2)
+    if reduction > MOST_REDUCTION:
+        raise Infeasible(f"stages: the resolution may fall by at most {MOST_REDUCTION}, found {reduction}")
+    # units of one stage repeat their shapes from the second on; only dense layers grow
+    short = tuple(s if s.block == "dense" else replace(s, repeats=min(s.repeats, 2)) for s in plan.stages)
+    depth = plan.scale_depth if any(s.block == "dense" for s in plan.stages) else 1.0
+    try:
+        build(replace(plan, stages=short, scale_depth=depth), _PROBE)
+    except GraphError as error:
+        raise Infeasible(f"stages: {error}") from None
+
+
+class _Build:
+    """One network under construction."""
+
+    def __init__(self, plan: Plan, task: Task, width: float, depth: float) -> None:
+        self._plan, self._task, self._width, self._depth = plan, task, width, depth
+        self._b = GraphBuilder(task.input_shape)
+        self._unit = 0
+        self._units = sum(self._repeats(stage) for stage in plan.stages)
+
+    def network(self) -> Graph:
+        x = self._stem(self._b.input, self._plan.stem)
+        for i, stage in enumerate(self._plan.stages, 1):
+            with self._b.scope(f"stage{i}"):
+                x = self._stage(x, stage)
+        return self._b.build(logits=self._head(x))
+
+    def _channels(self, channels: int) -> int:
+        return channels if self._width == 1 else round_width(channels * self._width)
+
+    def _repeats(self, stage: Stage) -> int:
+        return math.ceil(stage.repeats * self._depth)
+
+    def _stem(self, x: str, stem: Stem) -> str:
+        if stem.kind == "none":
+            return x
+        b, out, padding = self._b, self._channels(stem.width), stem.kernel // 2 if stem.padding == "same" else 0
+        with b.scope("stem"):
+            if stem.kind == "conv":
+                x = b(Conv(out, stem.kernel, stem.stride, padding), x)
+            else:
+                norm = _NORMS[stem.norm]
+                act, bias = stem.activation, norm is None
+                x = conv_norm_act(
+                    b, x, out, stem.kernel, stem.stride, padding=padding, activation=act, norm=norm, bias=bias
+                )
+            if stem.pool != "none":
+                x = b(MaxPool(3, 2, 1) if stem.pool == "max_padded" else MaxPool(3, 2, ceil_mode=True), x)
+        return x
+
+    def _stage(self, x: str, stage: Stage) -> str:
+        b = self._b
+        if stage.norm == "lrn" and stage.block != "conv":
+            raise GraphError(f"local response norm is for convolutional stages, found block '{stage.block}'")
+        if stage.down == "transition":
+            with b.scope("transition"):
+                x = transition(b, x, stride=stage.stride, activation=stage.activation, norm=_NORMS[stage.norm])
+        if stage.down == "pool_before":
+            x = b(_pool(stage), x)
+        for i in range(self._repeats(stage)):
+            self._unit += 1
+            with b.scope(f"block{i + 1}"):
+                x = self._block(x, stage, stage.stride if stage.down == "first" and not i else 1)
+        return b(_pool(stage), x) if stage.down == "pool_after" else x
+
+    def _block(self, x: str, stage: Stage, stride: int) -> str:
+        if stage.block in ("basic", "bottleneck"):
+            return self._residual(x, stage, stride)
+        if stage.block == "inverted":
+            return self._inverted(x, stage, stride)
+        b, out = self._b, self._channels(stage.width)
+        norm, act, kernel = _NORMS[stage.norm], stage.activation, stage.kernel
+        if stage.block == "separable":
+            return depthwise_separable(b, x, out, stride, kernel=kernel, activation=act, norm=norm, se=stage.se)
+        if stage.block == "conv":
+            lrn = _LRN if stage.norm == "lrn" else None
+            x = conv_stage(
+                b, x, out, kernel=kernel, stride=stride, groups=stage.groups, activation=act, norm=norm, lrn=lrn
+            )
+            return self._gated(x, stage)
+        if stride != 1:
+            raise GraphError(f"block '{stage.block}' has no stride: a stage of it downsamples by a pool or transition")
+        if stage.block == "fire":
+            squeeze, drop = max(1, int(out * stage.expansion)), self._drop()
+            x = fire(b, x, out, squeeze, kernel=kernel, bypass=stage.bypass, activation=act, norm=norm, drop=drop)
+            return self._gated(x, stage)
+        inner = int(out * stage.expansion)
+        return dense_layer(b, x, out, inner, kernel=kernel, activation=act, norm=norm, se=stage.se, drop=self._drop())
+
+    def _residual(self, x: str, stage: Stage, stride: int) -> str:
+        out, first = self._channels(stage.width), self._unit == 1
+        norm = _NORMS[stage.norm]
+        style = Style(stage.variant, stage.shortcut, stage.activation, norm, stage.se, self._drop())
+        if stage.block == "basic":
+            return basic(self._b, x, out, stride, kernel=stage.kernel, groups=stage.groups, first=first, style=style)
+        return bottleneck(
+            self._b,
+            x,
+            out,
+            max(1, int(out * stage.expansion)),
+            stride,
+            kernel=stage.kernel,
+            groups=stage.groups,
+            stride_in=stage.stride_in,
+            first=first,
+            style=style,
+        )
+
+    def _inverted(self, x: str, stage: Stage, stride: int) -> str:
+        if not stage.expansion:
+            raise GraphError("inverted residual: the expansion must be above 0")
+        return inverted_residual(
+            self._b,
+            x,
+            self._channels(stage.width),
+            stage.expansion,
+            stride,
+            kernel=stage.kernel,
+            activation=stage.activation,
+            norm=_NORMS[stage.norm],
+            se=stage.se,
+            drop=self._drop(),
+        )
+
+    def _drop(self) -> float:
+        rate = self._plan.drop_path
+        return 1 - survival(self._unit, self._units, 1 - rate) if rate else 0.0
+
+    def _gated(self, x: str, stage: Stage) -> str:
+        if not stage.se:
+            return x
+        return squeeze_excite(self._b, x, int(self._b.channels(x) * stage.se), activation=stage.activation)
+
+    def _head(self, x: str) -> str:
+        b, head, last = self._b, self._plan.head, self._plan.stages[-1]
+        act, norm = last.activation, _NORMS[last.norm]
+        with b.scope("head"):
+            if head.kind == "fc":
+                x = linear_stage(b, x, head.width, head.dropout, act)
+                x = linear_stage(b, x, head.width, head.dropout, act)
+                return b(Linear(self._task.classes), x, name="classifier")
+            if head.kind == "conv_classes":
+                x = b(Dropout(head.dropout), x) if head.dropout else x
+                x = activate(b, b(Conv(self._task.classes, 1, bias=True), x, name="classifier"), act)
+                return b(Flatten(), b(GlobalAvgPool(), x))
+            if head.kind == "norm_pool_fc" and norm is not None:
+                x = b(norm, x)
+            if head.kind in ("act_pool_fc", "norm_pool_fc"):
+                x = activate(b, x, act)
+            if head.kind == "conv_pool_fc":
+                # the last convolution grows with the network but never shrinks: arXiv:1801.04381, section 4
+                out = round_width(head.width * self._width) if self._width > 1 else head.width
+                x = conv_norm_act(b, x, out, 1, activation=act, norm=norm, bias=norm is None)
+            x = b(Flatten(), b(GlobalAvgPool(), x))
+            x = b(Dropout(head.dropout), x) if head.dropout else x
+            return b(Linear(self._task.classes), x, name="classifier")
+
+
+def _pool(stage: Stage) -> Primitive:
+    if stage.pool == "avg":
+        return AvgPool(stage.stride)
+    overlapping = stage.pool == "max_overlapping"
+    return MaxPool(stage.stride + overlapping, stage.stride, ceil_mode=overlapping)
