@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
+from fractions import Fraction
 from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -19,6 +20,7 @@ from nas.types import Shape, freeze
 
 Shapes = tuple[Shape, ...]
 Pair = tuple[int, int]
+Pixels = int | Fraction
 
 
 class Layer(NamedTuple):
@@ -34,12 +36,12 @@ class Window(NamedTuple):
     ``top`` and ``left`` are negative where the input is padded.
     """
 
-    height: float
-    width: float
-    stride_height: float = 1
-    stride_width: float = 1
-    top: float = 0
-    left: float = 0
+    height: Pixels
+    width: Pixels
+    stride_height: Pixels = 1
+    stride_width: Pixels = 1
+    top: Pixels = 0
+    left: Pixels = 0
 
 
 class Measure(NamedTuple):

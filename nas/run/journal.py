@@ -70,9 +70,13 @@ class Journal:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         except OSError as error:
             raise JournalError(f"journal '{path}': cannot be created ({error.strerror})") from None
-        _lock(path, descriptor)
         journal = cls(path, descriptor, 0, 0)
-        journal.append([{"event": "run", "format": JOURNAL_FORMAT, **header}])
+        try:
+            _lock(path, descriptor)
+            journal.append([{"event": "run", "format": JOURNAL_FORMAT, **header}])
+        except BaseException:
+            os.close(descriptor)
+            raise
         return journal
 
     @classmethod
@@ -134,6 +138,14 @@ def read(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise JournalError(f"journal '{path}': cannot be read ({error.strerror})") from None
     return parse(path, data)[0]
+
+
+def ends_torn(path: Path) -> bool:
+    """Return whether the last line has no newline: it is being written at this moment, or a crash tore it."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read() not in (b"", b"\n")
 
 
 def encode(number: int, event: Event) -> bytes:

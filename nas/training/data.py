@@ -155,8 +155,7 @@ def load_splits(
     if type(count) is not int or not source.task.classes <= count <= most:
         allowed = f"a whole number from {source.task.classes} to {most:,}"
         raise ConfigError(f"dataset '{name}': the number of validation images must be {allowed}, found {count!r}")
-    rng = np.random.Generator(np.random.PCG64(split_seed))
-    chosen, rest = stratified(official.labels, count, rng)
+    chosen, rest = stratified(official.labels, count, split_seed)
     return Splits(name, official.take(rest), official.take(chosen), source.test, source.task.classes)
 
 
@@ -174,15 +173,18 @@ def task_of(name: str, data_dir: str | Path | None = None) -> Task:
     return _open(name, data_dir).task
 
 
-def stratified(labels: Labels, count: int, rng: np.random.Generator) -> tuple[Labels, Labels]:
+def stratified(labels: Labels, count: int, seed: int) -> tuple[Labels, Labels]:
     """Return the indices of ``count`` random examples and of all others, both in order.
 
-    Every class gives its share of ``count``, rounded down or up; the largest remainders are rounded up.
+    Every class gives its share of ``count``, rounded down or up; the largest remainders are rounded up. The same seed
+    gives the same parts for good: numpy keeps the streams of its bit generators across versions, which it does not
+    promise of a permutation (NEP 19).
     """
     classes, sizes = np.unique(labels, return_counts=True)
     shares, remainders = np.divmod(sizes.astype(np.int64) * count, len(labels))
     shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
-    picks = [rng.permutation(np.flatnonzero(labels == c))[:n] for c, n in zip(classes, shares, strict=True)]
+    order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
+    picks = [order[labels[order] == c][:n] for c, n in zip(classes, shares, strict=True)]
     mask = np.zeros(len(labels), dtype=bool)
     mask[np.concatenate(picks)] = True
     return np.flatnonzero(mask).astype(np.int64), np.flatnonzero(~mask).astype(np.int64)
@@ -233,7 +235,7 @@ def open_digits(folder: Path | None = None) -> Source:
         pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
         every = ImageSet(pixels, digits.target.astype(np.int64))
         count = round(len(every) * DIGITS_TEST_SHARE)
-        return every.take(stratified(every.labels, count, np.random.Generator(np.random.PCG64(0)))[index])
+        return every.take(stratified(every.labels, count, 0)[index])
 
     return Source(Task("digits", (1, 8, 8), 10), lambda: part(1), lambda: part(0), 288)
 
