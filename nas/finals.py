@@ -111,5 +111,7 @@ def _measure(config: RunConfig, study: Study, finalist: Finalist, number: int, b
 
 
 def _size(graph: Graph | None) -> dict[str, int | None]:
-    total = None if graph is None else cost(graph)
-    return {"params": total and total.params, "macs": total and total.macs}
+    if graph is None:
+        return {"params": None, "macs": None}
+    total = cost(graph)
+    return {"params": total.params, "macs": total.macs}

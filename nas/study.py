@@ -145,7 +145,8 @@ def _job(config: RunConfig) -> dict[str, Any]:
         "split_seed": 0,
         "recipe": default_recipe(config.dataset).to_json(),
         "threads": config.threads,
-        "validation": None,
+        "validation": config.validation_images,
+        "train_images": config.train_images,
     }
 
 

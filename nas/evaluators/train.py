@@ -19,7 +19,7 @@ class TrainSettings:
     """What a training needs to know besides graph, epochs and seed; :meth:`from_json` reads a job's settings.
 
     ``recipe`` None: the dataset's own. ``threads`` None: torch's own number. ``validation`` None: the dataset's own
-    number of validation images. ``device`` None: the GPU where there is one.
+    number of validation images; ``train_images`` None: all others. ``device`` None: the GPU where there is one.
     """
 
     dataset: str
@@ -28,6 +28,7 @@ class TrainSettings:
     recipe: Recipe | None = None
     threads: int | None = None
     validation: int | None = None
+    train_images: int | None = None
     device: str | None = None
 
     @classmethod
@@ -47,7 +48,7 @@ class TrainSettings:
 
     def splits(self) -> Splits:
         """Return the splits, read once per process."""
-        return _splits(self.dataset, self.data_dir, self.split_seed, self.validation)
+        return _splits(self.dataset, self.data_dir, self.split_seed, self.validation, self.train_images)
 
     def actual_recipe(self) -> Recipe:
         """Return the recipe, the dataset's own where none is set."""
@@ -56,8 +57,8 @@ class TrainSettings:
 
 # two, so that a change of split does not hold every earlier one in memory
 @lru_cache(maxsize=2)
-def _splits(dataset: str, data_dir: str | None, split_seed: int, validation: int | None) -> Splits:
-    return load_splits(dataset, data_dir, split_seed, validation)
+def _splits(dataset: str, data_dir: str | None, seed: int, validation: int | None, train: int | None) -> Splits:
+    return load_splits(dataset, data_dir, seed, validation, train)
 
 
 class TrainEvaluator:

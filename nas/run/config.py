@@ -36,6 +36,8 @@ class RunConfig:
     evaluator: str | None = _option(None, "evaluator (see: list evaluators); table when --table is given, else train")
     dataset: str | None = _option(None, "dataset (see: list datasets), or the table's; default digits")
     data_dir: str | None = _option(None, "folder of the dataset's files", meta="DIR")
+    train_images: int | None = _option(None, "train on so many images only, for reduced searches; default all", 1)
+    validation_images: int | None = _option(None, "validate on so many images; default the dataset's own number", 1)
     table: str | None = _option(None, "table file of a published benchmark", meta="FILE")
     reward: str | None = _option(None, "column of the table to maximise", meta="COLUMN")
     objective: str | None = _option(

@@ -138,13 +138,18 @@ class Splits:
 
 
 def load_splits(
-    name: str, data_dir: str | Path | None = None, split_seed: int = 0, validation: int | None = None
+    name: str,
+    data_dir: str | Path | None = None,
+    split_seed: int = 0,
+    validation: int | None = None,
+    train_images: int | None = None,
 ) -> Splits:
     """Read the training set of dataset ``name`` and part it into train and validation; the test split stays on disk.
 
     Validation is a stratified random part of the official training set: ``validation`` images (the dataset's own number
-    by default), drawn from ``split_seed`` alone. Raises :class:`ConfigError` as :func:`check_dataset` does, and for a
-    label out of range, a seed below 0, or a validation set that leaves a class without an image.
+    by default), drawn from ``split_seed`` alone; of the rest, ``train_images`` are kept in the same way (all by
+    default). Raises :class:`ConfigError` as :func:`check_dataset` does, and for a label out of range, a seed below 0,
+    or a validation set that leaves a class without an image.
     """
     if type(split_seed) is not int or split_seed < 0:
         raise ConfigError(f"split seed must be a whole number of at least 0, found {split_seed!r}")
@@ -156,7 +161,17 @@ def load_splits(
         allowed = f"a whole number from {source.task.classes} to {most:,}"
         raise ConfigError(f"dataset '{name}': the number of validation images must be {allowed}, found {count!r}")
     chosen, rest = stratified(official.labels, count, split_seed)
+    if train_images is not None:
+        rest = _fewer(name, official.labels, rest, train_images, source.task.classes, split_seed)
     return Splits(name, official.take(rest), official.take(chosen), source.test, source.task.classes)
+
+
+def _fewer(name: str, labels: Labels, rest: Labels, count: int, classes: int, seed: int) -> Labels:
+    if type(count) is not int or not classes <= count <= len(rest):
+        allowed = f"a whole number from {classes} to {len(rest):,}"
+        raise ConfigError(f"dataset '{name}': the number of training images must be {allowed}, found {count!r}")
+    kept, _ = stratified(labels[rest], count, seed)
+    return rest[kept]
 
 
 def check_dataset(name: str, data_dir: str | Path | None = None) -> None:
