@@ -57,7 +57,7 @@ def test_the_three_finalists_were_trained_alike_and_tested_once_a_seed(digits):
     for row in summary["finals"]:
         assert all(score > 20 for score in row["scores"])  # one epoch; guessing gives 10
     macs = {row["role"]: row["macs"] for row in summary["finals"]}
-    assert 0.7 < macs["handcrafted"] / macs["search"] < 1.4
+    assert 0.6 < macs["handcrafted"] / macs["search"] < 1.6
     report = (digits / "report.md").read_text()
     assert "beat random search" in report or "lost to random search" in report
 
