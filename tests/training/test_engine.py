@@ -248,6 +248,9 @@ def test_measuring_counts_and_averages() -> None:
     low, high = -1 / 3**0.5, 3**0.5  # mean 50, deviation 50 sqrt 3
     terms = [np.log1p(np.exp(low)), np.log1p(np.exp(low)), np.log1p(np.exp(-low)), np.log1p(np.exp(-high))]
     assert loss == pytest.approx(np.mean(terms), rel=1e-5)
+    bright = ImageSet(np.full((4, 1, 1, 1), 51, np.uint8), np.zeros(4, np.int64))
+    assert measure(nn.Sequential(nn.Flatten(), layer), bright, images)[0] == 100.0
+    assert measure(nn.Sequential(nn.Flatten(), layer), bright, images)[1] < np.log(2)
 
 
 def test_a_loss_that_is_not_a_number_is_no_measurement() -> None:

@@ -53,6 +53,7 @@ def test_a_recipe_is_json() -> None:
         ({"learning_rate": 0}, "learning_rate must be a finite number above 0, found 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number above 0, found nan"),
         ({"learning_rate": float("inf")}, "learning_rate must be a finite number above 0, found inf"),
+        ({"learning_rate": 10**400}, "learning_rate must be a finite number above 0, found 1000"),
         ({"learning_rate": "0.1"}, "learning_rate must be a finite number above 0, found '0.1'"),
         ({"momentum": 1}, "momentum must be a finite number of at least 0 and below 1, found 1"),
         ({"momentum": 0}, "nesterov needs a momentum above 0"),
@@ -83,6 +84,7 @@ def test_a_recipe_is_an_object() -> None:
 
 def test_defaults_fit_their_dataset() -> None:
     assert not default_recipe("digits").flip
+    assert default_recipe("cifar10").flip
     assert default_recipe("cifar10").crop_padding == 4
     assert default_recipe("cifar10").batch_size == 128
     assert default_recipe("a-users-own") == default_recipe("cifar10")
