@@ -150,7 +150,8 @@ def expand(b: GraphBuilder, cell: Graph, inputs: tuple[str, ...], channels: int)
             value[node.name] = inputs[node.op.port]
         elif isinstance(node.op, Named):
             with b.scope(node.name):
-                value[node.name] = OPERATIONS[node.op.op](b, value[node.inputs[0]], channels, node.op.stride)
+                operation = OPERATIONS[node.op.op]
+                value[node.name] = b.apply(operation, value[node.inputs[0]], channels, node.op.stride)
         else:
             ins = tuple(value[i] for i in node.inputs)
             single = len(ins) == 1 and isinstance(node.op, Add | Concat)
