@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -67,18 +68,14 @@ def report(options: argparse.Namespace) -> int:
 
 
 def _carry_out(run: Run) -> int:
-    from nas.report.terminal import ProgressBar, resume_command, show_result, warn
+    from nas.report.terminal import ProgressBar, show_result, warn
     from nas.report.view import load_view
 
     shown = run.warning
     if shown:
         warn(shown)
-    try:
-        with ProgressBar() as bar, _stopping_once(run):
-            run.execute(bar.update)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted: what was recorded is safe; go on with: {resume_command(run.folder)}\n")
-        return 130
+    with ProgressBar() as bar, _stopping_once(run, bar.warn):
+        run.execute(bar.update)
     if run.warning != shown:
         warn(run.warning)
     show_result(load_view(run.folder))
@@ -88,8 +85,9 @@ def _carry_out(run: Run) -> int:
 class _stopping_once:
     """The first Ctrl-C lets the running trial finish; the second ends the process at once."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, warn: Callable[[str], None]) -> None:
         self._run = run
+        self._warn = warn
         self._before: Any = None
 
     def __enter__(self) -> None:
@@ -99,12 +97,19 @@ class _stopping_once:
         signal.signal(signal.SIGINT, self._before)
 
     def _interrupt(self, number: int, frame: object) -> None:
-        from nas.report.terminal import warn
-
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, self._end)
         self._run.stop()
         with contextlib.suppress(RuntimeError):  # standard error may be in the middle of a write
-            warn("finishing what runs now, then the report; press Ctrl-C again to stop at once")
+            self._warn("finishing what runs now, then the report; press Ctrl-C again to stop at once")
+
+    def _end(self, number: int, frame: object) -> None:
+        """End without unwinding: an exception could be taken for the failure of the trial that runs."""
+        from nas.report.terminal import resume_command
+
+        start = "\n\x1b[?25h" if os.isatty(2) else ""  # the bar has hidden the cursor
+        go_on = resume_command(self._run.folder)
+        os.write(2, f"{start}interrupted: what was recorded is safe; go on with: {go_on}\n".encode())
+        os._exit(130)
 
 
 def inspect(options: argparse.Namespace) -> int:

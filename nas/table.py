@@ -79,6 +79,8 @@ def load_table(path: Path) -> Table:
             if values.ndim == 2 and values.shape[1] != len(datasets):
                 raise ConfigError(f"table '{path}': column '{name}' needs one value a dataset of {list(datasets)}")
             columns[name] = values.astype(np.float64)
+    if not columns:
+        raise ConfigError(f"table '{path}': it has no column of values")
     return Table(path, names, options, choices, datasets, columns, _rows(path, choices))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
 from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -134,11 +134,11 @@ class Primitive(metaclass=_Interned):
 
     def label(self) -> str:
         """Return the text that tells this primitive from others in canonical keys: kind and attributes."""
-        return f"{self.kind}{tuple(asdict(self).values())}"
+        return f"{self.kind}{tuple(self.attributes().values())}"
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes as JSON data."""
-        return asdict(self)
+        return {name: value for name, value in vars(self).items() if name[0] != "_"}
 
 
 PRIMITIVES: Registry[type[Primitive]] = Registry("primitive")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nas.graph import LayerCost
     from nas.runs import Progress as State
 
-PHASES = {"search": "searching", "random": "random search", "final": "final trainings"}
+PHASES = {"search": "searching", "random": "random search", "final": "final comparison"}
 
 
 def say(text: str) -> None:
@@ -29,9 +30,10 @@ def say(text: str) -> None:
     Console().print(text, highlight=False, soft_wrap=True, markup=False)
 
 
-def warn(text: str) -> None:
-    """Print a line of warning to standard error."""
-    Console(stderr=True).print(f"warning: {text}", highlight=False, soft_wrap=True, markup=False)
+def warn(text: str, console: Console | None = None) -> None:
+    """Print a line of warning to standard error, or on a console in use."""
+    console = console or Console(stderr=True)
+    console.print(f"warning: {text}", highlight=False, soft_wrap=True, markup=False)
 
 
 class ProgressBar:
@@ -73,6 +75,10 @@ class ProgressBar:
             self._tasks[state.phase] = self._bar.add_task(label, total=state.total, best=best, completed=state.done)
         self._bar.update(self._tasks[state.phase], completed=state.done, total=state.total, best=best)
 
+    def warn(self, text: str) -> None:
+        """Print a line of warning above the bar."""
+        warn(text, self._console)
+
     def _say(self, state: State, text: str) -> None:
         tenth = 10 * state.done // state.total
         if self._shown.get(state.phase) != tenth:
@@ -93,6 +99,8 @@ def show_result(view: RunView) -> None:
     if best is not None:
         size = f", {best.params:,} parameters, {best.macs:,} MACs" if best.params is not None else ""
         console.print(f"best: trial {best.index}, reward {best.reward:.4g}{size}", highlight=False)
+    else:
+        say(_nothing(view))
     rows = view.scores()
     if rows:
         score = "test %" if view.config.evaluator == "train" else (view.config.objective or view.config.reward or "")
@@ -108,6 +116,14 @@ def show_result(view: RunView) -> None:
     if view.status not in ("finished", "exhausted"):
         say(f"{view.status}; go on with: {resume_command(view.folder)}")
     say(f"report: {view.folder / 'report.md'}")
+
+
+def _nothing(view: RunView) -> str:
+    failures = Counter(f"{t.failure.kind}: {t.failure.message}" for t in view.ledger.trials if t.failure)
+    if not failures:
+        return "no trial has a score"
+    message, count = failures.most_common(1)[0]
+    return f"no trial has a score; {failures.total():,} failed, {count:,} of them with {message}"
 
 
 def show_inspection(name: str, facts: Mapping[str, Any], rows: Sequence[LayerCost]) -> None:

@@ -171,7 +171,8 @@ def parse(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int]:
 def _decode(path: Path, number: int, line: bytes) -> dict[str, Any]:
     head, body = line[:18], line[18:]
     if head != b'{"crc":"%08x",' % crc32(body):
-        raise JournalError(f"journal '{path}': line {number + 1} is damaged (its CRC-32 does not match)")
+        rule = "its CRC-32 does not match; restore a copy, or cut the file before this line to go on from there"
+        raise JournalError(f"journal '{path}': line {number + 1} is damaged ({rule})")
     event: dict[str, Any] = json.loads(b"{" + body)
     if event.get("seq") != number:
         raise JournalError(f"journal '{path}': line {number + 1} has number {event.get('seq')}, expected {number}")

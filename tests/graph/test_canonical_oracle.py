@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
-from graph_examples import nearly, random_form, random_lift, relabelled, shuffled_form
+from graph_examples import nearly, random_form, random_lift, regular_form, relabelled, shuffled_form
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networkx.algorithms.isomorphism import categorical_edge_match, categorical_node_match
@@ -84,6 +84,28 @@ def test_random_labelled_graphs() -> None:
 
 def test_lifts_of_one_graph() -> None:
     assert 40 < lift_pairs(random.Random(2), 300) < 260
+
+
+def regular_pairs(rng: random.Random, count: int) -> int:
+    """Compare ``count`` pairs of random regular graphs and a shuffled copy of each; return the equal ones."""
+    equal = 0
+    for _ in range(count):
+        size, degree = rng.choice([(6, 3), (7, 4), (8, 3)])
+        one, other = regular_form(rng, size, degree), regular_form(rng, size, degree)
+        equal += agree(one, other)
+        # networkx takes exponential time on these
+        large = regular_form(rng, 16, degree)
+        assert certificate(large) == certificate(shuffled_form(large, rng))
+    return equal
+
+
+def test_regular_graphs() -> None:
+    assert 0 < regular_pairs(random.Random(7), 12) < 12
+
+
+@pytest.mark.long
+def test_many_regular_graphs() -> None:
+    assert 10 < regular_pairs(random.Random(8), 100) < 90
 
 
 @pytest.mark.long
