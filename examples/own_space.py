@@ -7,7 +7,8 @@ from nas.graph import BatchNorm, Conv, Flatten, GlobalAvgPool, GraphBuilder, Lin
 @register_space("plain_convs", source="this file")
 def plain_convs(choose):
     """One to four convolutions, each with a kernel and a width of its own."""
-    layers = [(choose(f"kernel{i}", [1, 3, 5]), choose(f"times{i}", [1, 2])) for i in range(choose("layers", [1, 2, 3, 4]))]
+    count = choose("layers", [1, 2, 3, 4])
+    layers = [(choose(f"kernel{i}", [1, 3, 5]), choose(f"times{i}", [1, 2])) for i in range(count)]
 
     def build(task, width, depth):
         b = GraphBuilder(task.input_shape)

@@ -17,5 +17,4 @@ def train(job):
     return -loss.item()
 
 
-result = nas.search("nb201", train, trials=5, task=nas.Task("noise", (3, 8, 8), 10), width=4, depth=1)
-print(result.best.reward, result.best.params)
+print(nas.search("nb201", train, trials=5, task=nas.Task("noise", (3, 8, 8), 10), width=4, depth=1).best)

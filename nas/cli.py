@@ -6,6 +6,8 @@ Nothing heavy is imported before a command runs: ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -53,22 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
     except NasError as error:
         if debug:
             raise
         return _complain(one_line(error))
     except BrokenPipeError:
-        sys.stderr.close()
+        # whoever read the output has seen enough; the interpreter must not flush the rest at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if debug:
             raise
-        return _complain(
-            f"{error.strerror or one_line(error)}: '{error.filename}'" if error.filename else one_line(error)
-        )
+        message = error.strerror or one_line(error)
+        return _complain(f"{message}: '{error.filename}'" if error.filename else message)
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted: what was recorded is safe; go on with: nas resume NAME\n")
+        sys.stderr.write("interrupted\n")
         return 130
 
 
@@ -186,14 +190,12 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
 def _whole(name: str, text: str) -> int:
     """Return a whole number; ``600M`` and ``2k`` are allowed."""
     factor = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
-    digits = text if factor == 1 else text[:-1]
-    try:
-        value = float(digits) * factor if factor > 1 else int(digits)
-    except ValueError:
-        raise ConfigError(f"{name} must be a whole number (600, 2k, 600M), found '{text}'") from None
-    if value != int(value):
-        raise ConfigError(f"{name} must be a whole number (600, 2k, 600M), found '{text}'")
-    return int(value)
+    with contextlib.suppress(ValueError, OverflowError):
+        # rounded, since 4.1 * 10**6 is not whole in floating point
+        value = int(text) if factor == 1 else round(float(text[:-1]) * factor, 3)
+        if value == int(value):
+            return int(value)
+    raise ConfigError(f"{name} must be a whole number (600, 2k, 600M), found '{text}'")
 
 
 def _pair(name: str, text: str) -> tuple[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -28,35 +30,39 @@ def search(options: argparse.Namespace) -> int:
     """Start a run and carry it to its report."""
     from nas.cli import settings_of
     from nas.run.config import RunConfig, load_toml
-    from nas.runs import Run, fresh_name
+    from nas.runs import Run, folder_of, fresh_name
 
     settings = load_toml(options.config) if options.config else {}
+    RunConfig.from_json(settings, str(options.config))  # alone first: its errors name the file
     given = settings_of(options)
     for name, (args, preset) in PRESET.items():
         if name not in settings and name not in given and args not in settings:
             settings[args] = preset
     for name, value in given.items():
         settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
-    config = RunConfig.from_json(settings, str(options.config) if options.config else "search")
-    folder = options.results_dir / (options.name or fresh_name(options.results_dir, config))
-    return _carry_out(Run.create(folder, config))
+    config = RunConfig.from_json(settings, "search")
+    name = fresh_name(options.results_dir, config) if options.name is None else options.name
+    return _carry_out(Run.create(folder_of(options.results_dir, name), config))
 
 
 def resume(options: argparse.Namespace) -> int:
     """Go on with a run from its journal."""
-    from nas.runs import Run
+    from nas.runs import Run, folder_of
 
-    return _carry_out(Run.resume(options.results_dir / options.name))
+    return _carry_out(Run.resume(folder_of(options.results_dir, options.name)))
 
 
 def report(options: argparse.Namespace) -> int:
     """Write a run's outputs anew."""
     from nas.report.outputs import write_outputs
-    from nas.report.terminal import show_result
-    from nas.runs import find_journal
+    from nas.report.terminal import show_result, warn
+    from nas.run.journal import ends_torn
+    from nas.runs import find_journal, folder_of
 
-    folder = options.results_dir / options.name
-    find_journal(folder)
+    folder = folder_of(options.results_dir, options.name)
+    path = find_journal(folder)
+    if ends_torn(path):
+        warn(f"journal '{path}': the last write is not whole and is left out; a killed run cuts it off when resumed")
     show_result(write_outputs(folder))
     return 0
 
@@ -65,10 +71,13 @@ def _carry_out(run: Run) -> int:
     from nas.report.terminal import ProgressBar, show_result, warn
     from nas.report.view import load_view
 
-    if run.warning:
-        warn(run.warning)
-    with ProgressBar(run.folder.name) as bar, _stopping_once(run):
+    shown = run.warning
+    if shown:
+        warn(shown)
+    with ProgressBar() as bar, _stopping_once(run, bar.warn):
         run.execute(bar.update)
+    if run.warning != shown:
+        warn(run.warning)
     show_result(load_view(run.folder))
     return 0
 
@@ -76,8 +85,9 @@ def _carry_out(run: Run) -> int:
 class _stopping_once:
     """The first Ctrl-C lets the running trial finish; the second ends the process at once."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, warn: Callable[[str], None]) -> None:
         self._run = run
+        self._warn = warn
         self._before: Any = None
 
     def __enter__(self) -> None:
@@ -87,11 +97,19 @@ class _stopping_once:
         signal.signal(signal.SIGINT, self._before)
 
     def _interrupt(self, number: int, frame: object) -> None:
-        from nas.report.terminal import warn
-
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        warn("finishing what runs now, then the report; press Ctrl-C again to stop at once")
+        signal.signal(signal.SIGINT, self._end)
         self._run.stop()
+        with contextlib.suppress(RuntimeError):  # standard error may be in the middle of a write
+            self._warn("finishing what runs now, then the report; press Ctrl-C again to stop at once")
+
+    def _end(self, number: int, frame: object) -> None:
+        """End without unwinding: an exception could be taken for the failure of the trial that runs."""
+        from nas.report.terminal import resume_command
+
+        start = "\n\x1b[?25h" if os.isatty(2) else ""  # the bar has hidden the cursor
+        go_on = resume_command(self._run.folder)
+        os.write(2, f"{start}interrupted: what was recorded is safe; go on with: {go_on}\n".encode())
+        os._exit(130)
 
 
 def inspect(options: argparse.Namespace) -> int:
@@ -140,15 +158,17 @@ def _build(architecture: Any, shape: tuple[int, ...] | None, options: argparse.N
 
     load_built_in()
     space = SPACES[architecture.space].with_args(dict(architecture.args))
-    if options.classes < 1:
-        raise ConfigError(f"--classes must be at least 1, found {options.classes}")
+    for flag in ("classes", "width", "depth"):
+        value = getattr(options, flag)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{flag} must be at least 1, found {value}")
     task = Task("inspect", shape or (3, 32, 32), options.classes)
     return space.build(architecture, task, options.width, options.depth), space.key(architecture)
 
 
 def _shape(text: str) -> tuple[int, ...]:
     parts = text.split(",")
-    if len(parts) != 3 or not all(p.isdigit() and int(p) > 0 for p in parts):
+    if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
         raise ConfigError(f"--input must be C,H,W: three whole numbers of at least 1, found '{text}'")
     return tuple(int(p) for p in parts)
 

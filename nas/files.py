@@ -27,6 +27,16 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         raise ConfigError(f"cannot write '{path}': {error.strerror or error}") from None
 
 
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable where the file system can: a power failure then keeps what was renamed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write ``data`` as indented JSON."""
     write_atomic(path, json.dumps(data, indent=2) + "\n")

@@ -94,19 +94,24 @@ def _measure(config: RunConfig, study: Study, finalist: Finalist, number: int, b
         assert finalist.architecture is not None
         objective = config.objective or config.reward or ""
         value = objective_of(study.table, finalist.architecture, objective, config.dataset)
-        return {"score": value, "seconds": 0.0, "params": None, "macs": None}
+        return {"score": value, "seconds": 0.0, **_size(finalist.graph)}
     from nas.evaluators.final import train_final
-    from nas.training.engine import save_weights
+    from nas.training.weights import save_weights
 
     assert finalist.graph is not None
     seed = derive(config.seed, number, 0, FINAL)
     result = train_final(finalist.graph, study.settings.job, config.final_epochs, seed)
     if finalist.role == "search" and number == 0:
         save_weights(result.module, best_folder / "weights.safetensors")
-    total = cost(finalist.graph)
     return {
         "score": result.test_accuracy,
         "seconds": round(result.train_seconds, 3),
-        "params": total.params,
-        "macs": total.macs,
+        **_size(finalist.graph),
     }
+
+
+def _size(graph: Graph | None) -> dict[str, int | None]:
+    if graph is None:
+        return {"params": None, "macs": None}
+    total = cost(graph)
+    return {"params": total.params, "macs": total.macs}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,16 +16,30 @@ from nas.errors import ConfigError, NasError, one_line
 BUILT_IN = ("search_spaces.spaces", "nas.searchers", "nas.evaluators.built_in")
 
 
+@contextmanager
+def naming(what: str, ours: bool = False) -> Iterator[None]:
+    """Turn whatever a stranger's code raises into a :class:`ConfigError` that begins with ``what``.
+
+    The toolkit's own errors name their thing already and pass; with ``ours`` they get the beginning too.
+    """
+    try:
+        yield
+    except NasError as error:
+        if not ours:
+            raise
+        raise ConfigError(f"{what}: {one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{what}: {type(error).__name__}: {one_line(error)}") from error
+
+
 @cache
 def load_built_in() -> None:
     """Register everything that comes with the toolkit, and every plugin of the entry point group ``nas.plugins``."""
     for module in BUILT_IN:
         importlib.import_module(module)
     for entry in entry_points(group="nas.plugins"):
-        try:
+        with naming(f"plugin '{entry.name}'"):
             entry.load()
-        except Exception as error:  # a plugin is a stranger's code: name it whatever it does
-            raise ConfigError(f"plugin '{entry.name}': {type(error).__name__}: {one_line(error)}") from error
 
 
 @cache
@@ -37,11 +53,11 @@ def _load(path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except NasError as error:
-        raise ConfigError(f"plugin '{path}': {one_line(error)}") from error
-    except Exception as error:  # the user's file may raise anything: say which file and what
-        raise ConfigError(f"plugin '{path}': {type(error).__name__}: {one_line(error)}") from error
+        with naming(f"plugin '{path}'", ours=True):
+            spec.loader.exec_module(module)
+    except NasError:
+        del sys.modules[name]
+        raise
 
 
 def load_plugin(path: str | Path) -> None:

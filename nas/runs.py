@@ -12,9 +12,10 @@ from pathlib import Path
 import tomli_w
 
 from nas.environment import environment
-from nas.errors import ConfigError, JournalError, unknown
-from nas.files import write_atomic, write_json
+from nas.errors import ConfigError, unknown
+from nas.files import sync_folder, write_atomic, write_json
 from nas.finals import finalists, run_finals
+from nas.plugins import naming
 from nas.report.outputs import write_outputs
 from nas.run.config import RunConfig, config_of
 from nas.run.journal import Journal
@@ -25,7 +26,7 @@ from nas.types import Trial
 
 BASELINE = "random"
 """Sub-folder of a run that holds its random search."""
-_NAME_RULE = "a name is letters, digits, dots, dashes and underscores, and does not begin with a dot"
+NAME_RULE = "a name is at most 100 letters, digits, dots, dashes and underscores, and does not begin with a dot"
 
 
 @dataclass(frozen=True)
@@ -57,25 +58,10 @@ class Run:
         """Start a new run in ``folder``, which must not exist; nothing is left behind when something is wrong."""
         check_name(folder.name)
         if folder.exists():
-            raise ConfigError(
-                f"run '{folder.name}' exists already in '{folder.parent}'; resume it or choose another name"
-            )
+            raise ConfigError(_taken(folder))
         config = completed(config)
         study = assemble(config)
-        staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
-        try:
-            staging.mkdir(parents=True)
-            write_atomic(staging / "config.toml", tomli_w.dumps(config.to_json()))
-            write_json(staging / "environment.json", environment())
-            journal = Journal.create(staging / "journal.jsonl", {"config": config.to_json(), "time": time.time()})
-            staging.rename(folder)
-        except OSError as error:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise ConfigError(f"run folder '{folder}' cannot be created: {error.strerror}") from None
-        except (ConfigError, JournalError):
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        journal.path = folder / "journal.jsonl"
+        journal = _write_new(folder, config)
         return cls(folder, config, study, journal, Ledger(study.lag))
 
     @classmethod
@@ -126,7 +112,8 @@ class Run:
         )
         if self._stopping:
             return "interrupted"
-        reason = self._loop.run()
+        with naming("the search stopped"):
+            reason = self._loop.run()
         return "finished" if reason == "budget" else reason
 
     def _finish(self, reason: str, observe: Observer) -> str:
@@ -162,6 +149,7 @@ class Run:
         folder = self.folder / BASELINE
         if folder.exists():
             run = Run.resume(folder)
+            self.warning = run.warning
         else:
             seed = self.config.seed + 1
             config = replace(
@@ -179,6 +167,40 @@ class Run:
         return reason, run.ledger.best()
 
 
+def _write_new(folder: Path, config: RunConfig) -> Journal:
+    """Write the first files of a run beside ``folder`` and move them there, so that it exists whole or not at all."""
+    staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
+    try:
+        _sweep(folder)
+        staging.mkdir(parents=True)
+        write_atomic(staging / "config.toml", tomli_w.dumps(config.to_json()))
+        write_json(staging / "environment.json", environment())
+        journal = Journal.create(staging / "journal.jsonl", {"config": config.to_json(), "time": time.time()})
+        sync_folder(staging)
+        staging.rename(folder)
+        sync_folder(folder.parent)
+    except BaseException as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
+        if folder.exists():
+            raise ConfigError(_taken(folder)) from None
+        raise ConfigError(f"run folder '{folder}' cannot be created: {error.strerror}") from None
+    journal.path = folder / "journal.jsonl"
+    return journal
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed while they created this run have left."""
+    for path in folder.parent.glob(f".{folder.name}.*.new"):
+        if path.name.removeprefix(f".{folder.name}.").removesuffix(".new").isdigit():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _taken(folder: Path) -> str:
+    return f"run '{folder.name}' exists already in '{folder.parent}'; resume it or choose another name"
+
+
 def write_best(folder: Path, best: Trial, study: Study) -> None:
     """Write the best architecture, and its network where it has one, below ``folder``."""
     (folder / "best").mkdir(exist_ok=True)
@@ -192,7 +214,13 @@ def check_name(name: str) -> None:
     """Refuse names of runs that are not one plain path segment."""
     plain = name and not name.startswith(".") and all(c.isalnum() or c in "._-" for c in name)
     if not plain or len(name) > 100:
-        raise ConfigError(f"run name '{name}': {_NAME_RULE}")
+        raise ConfigError(f"run name '{name}': {NAME_RULE}")
+
+
+def folder_of(results: Path, name: str) -> Path:
+    """Return the folder of run ``name``; a name that would lead elsewhere raises :class:`ConfigError`."""
+    check_name(name)
+    return results / name
 
 
 def fresh_name(results: Path, config: RunConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from nas.errors import ConfigError, GraphError, unknown
 from nas.evaluators import EVALUATORS
 from nas.executors.inline import InlineExecutor
 from nas.graph import cost
-from nas.plugins import load_built_in, load_plugin
+from nas.plugins import load_built_in, load_plugin, naming
 from nas.run.config import RunConfig
 from nas.run.loop import Executor, Prepared, Settings
 from nas.run.seeds import SEARCH, stream
@@ -52,6 +53,8 @@ def completed(config: RunConfig) -> RunConfig:
         data.setdefault("dataset", "digits")
         data.setdefault("width", 8)
         data.setdefault("depth", 1)
+        # a number, since results differ in their last bits with it; on 8x8 images threads wait more than they compute
+        data.setdefault("threads", 1 if data["dataset"] == "digits" else os.cpu_count() or 1)
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else "none")
     if config.searcher == "random":
         data["baseline"] = "none"
@@ -69,14 +72,17 @@ def assemble(config: RunConfig, evaluator: Evaluator | None = None, space: Space
         raise ConfigError(unknown("executor", config.executor, EXECUTORS))
     table = _table(config)
     space = space or _space(config, table)
-    searcher = make_searcher(config.searcher, space, config.searcher_args)
-    evaluator = evaluator or EVALUATORS[str(config.evaluator)].make(config.to_json())
+    with naming(f"searcher '{config.searcher}'"):
+        searcher = make_searcher(config.searcher, space, config.searcher_args)
+    with naming(f"evaluator '{config.evaluator}'"):
+        evaluator = evaluator or EVALUATORS[str(config.evaluator)].make(config.to_json())
     task = _task(config)
     prepare = preparer(space, task, config.width, config.depth)
     settings = Settings(
         task, config.trials, config.epochs, config.seed, config.max_params, config.max_macs, _job(config)
     )
-    _try_one(space, prepare, config, table)
+    with naming(f"space '{space.name}'"):
+        _try_one(space, prepare, config, table)
     executor = EXECUTORS[config.executor](evaluator)
     return Study(space, searcher, evaluator, executor, prepare, settings, config.lag or None, table)
 
@@ -89,7 +95,8 @@ def preparer(space: Space, task: Task, width: int | None, depth: int | None) -> 
         if not hasattr(described, "network"):
             return Prepared(space.key(architecture))
         try:
-            graph = described.network(task, width or space.width, depth or space.depth)
+            size = space.width if width is None else width, space.depth if depth is None else depth
+            graph = described.network(task, *size)
             total = cost(graph)
         except GraphError as error:
             return Prepared(described.key(), problem=str(error))
@@ -139,7 +146,8 @@ def _job(config: RunConfig) -> dict[str, Any]:
         "split_seed": 0,
         "recipe": default_recipe(config.dataset).to_json(),
         "threads": config.threads,
-        "validation": None,
+        "validation": config.validation_images,
+        "train_images": config.train_images,
     }
 
 
@@ -152,9 +160,17 @@ def _try_one(space: Space, prepare: Callable[[Architecture], Prepared], config: 
     if config.evaluator == "train" and prepared.graph is None:
         raise ConfigError(f"space '{space.name}' describes no network; the evaluator 'train' needs one")
     if table is not None:
-        missing = [name for name in table.names if name not in dict(architecture.decisions)]
+        _check_fit(table, space, architecture)
+
+
+def _check_fit(table: Table, space: Space, architecture: Architecture) -> None:
+    where = f"table '{table.path}' does not fit space '{space.name}'"
+    for name in table.names:
+        if name not in dict(architecture.decisions):
+            raise ConfigError(f"{where}: the space has no decision '{name}'; the table's own space is --space table")
+        missing = [option for option in space.options(name) if option not in table.options[name]]
         if missing:
-            raise ConfigError(f"table '{table.path}': its decision '{missing[0]}' is none of space '{space.name}'")
+            raise ConfigError(f"{where}: the table has no option {missing[0]!r} of decision '{name}'")
 
 
 def searcher_names() -> Mapping[str, str]:

@@ -8,7 +8,6 @@ the index of each row's option; every other array of N rows is a value column, (
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +51,11 @@ class Table:
         """Return column ``name`` (N,) for ``dataset`` (the first when None); unknown names raise ConfigError."""
         if name not in self.columns:
             raise ConfigError(f"table '{self.path.name}': {unknown('column', name, self.columns)}")
+        if dataset is not None and dataset not in self.datasets:
+            raise ConfigError(f"table '{self.path.name}': {unknown('dataset', dataset, self.datasets)}")
         values = self.columns[name]
         if values.ndim == 1:
             return values
-        if dataset is not None and dataset not in self.datasets:
-            raise ConfigError(f"table '{self.path.name}': {unknown('dataset', dataset, self.datasets)}")
         return values[:, self.datasets.index(dataset) if dataset is not None else 0]
 
 
@@ -67,11 +66,11 @@ def load_table(path: Path) -> Table:
         if name not in arrays:
             hint = "; convert published files with the scripts in tools/" if "op_names" in arrays else ""
             raise ConfigError(f"table '{path}': array '{name}' is missing{hint}")
-    names = tuple(map(str, arrays["names"]))
+    names = _texts(path, arrays, "names")
     options = _options(path, names, str(arrays["options"]))
     choices = _choices(path, arrays["choices"], names, options)
     count = len(choices)
-    datasets = tuple(map(str, arrays.get("datasets", ())))
+    datasets = _texts(path, arrays, "datasets") if "datasets" in arrays else ()
     columns = {}
     for name, values in arrays.items():
         if name not in _FRAME:
@@ -80,8 +79,9 @@ def load_table(path: Path) -> Table:
             if values.ndim == 2 and values.shape[1] != len(datasets):
                 raise ConfigError(f"table '{path}': column '{name}' needs one value a dataset of {list(datasets)}")
             columns[name] = values.astype(np.float64)
-    rows = {choices[i].tobytes(): i for i in range(count - 1, -1, -1)}
-    return Table(path, names, options, choices, datasets, columns, rows)
+    if not columns:
+        raise ConfigError(f"table '{path}': it has no column of values")
+    return Table(path, names, options, choices, datasets, columns, _rows(path, choices))
 
 
 def _arrays(path: Path) -> dict[str, Any]:
@@ -90,8 +90,24 @@ def _arrays(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+    except Exception as error:  # zipfile, zlib and numpy raise whatever they like on a damaged file
         raise ConfigError(f"table '{path}': not a readable .npz file ({' '.join(str(error).split())[:100]})") from None
+
+
+def _texts(path: Path, arrays: dict[str, Any], name: str) -> tuple[str, ...]:
+    texts = arrays[name]
+    if texts.ndim != 1 or texts.dtype.kind != "U" or not 0 < len(texts) == len(set(texts.tolist())):
+        raise ConfigError(f"table '{path}': '{name}' must be a row of distinct texts, at least one")
+    return tuple(texts.tolist())
+
+
+def _rows(path: Path, choices: Any) -> dict[bytes, int]:
+    rows: dict[bytes, int] = {}
+    for i, row in enumerate(choices):
+        first = rows.setdefault(row.tobytes(), i)
+        if first != i:
+            raise ConfigError(f"table '{path}': rows {first + 1} and {i + 1} of 'choices' are equal; rows are distinct")
+    return rows
 
 
 def _options(path: Path, names: tuple[str, ...], text: str) -> dict[str, tuple[Value, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMON = {"nas.types", "nas.errors", "nas.registry"}
+COMMON = {"nas.types", "nas.errors", "nas.registry", "nas.files"}
 ALLOWED = {
     "nas/graph": {"nas.graph"},
     "nas/space": {"nas.space", "nas.graph", "nas.table"},
@@ -16,7 +16,7 @@ ALLOWED = {
     "nas/training": {"nas.training", "nas.graph"},
     "nas/evaluators": {"nas.evaluators", "nas.graph", "nas.training", "nas.table"},
     "nas/executors": {"nas.executors"},
-    "nas/run": {"nas.run", "nas.files"},
+    "nas/run": {"nas.run"},
     "search_spaces": {"search_spaces", "nas.graph", "nas.space"},
 }
 TORCH_ROOMS = ("nas/graph/module.py", "nas/training/", "nas/evaluators/")

@@ -1,7 +1,8 @@
 """Convert NAS-Bench-101 in the compact form of ``nb101_20k.npz`` to a table file: convert_nb101.py IN.npz OUT.npz
 
 The input holds ``adj_bits`` (N, 7) packed 7x7 matrices, ``n_vertices``, ``ops`` (N, 7), ``op_names``, ``epochs`` and
-``val_acc`` (N, epochs). Smaller cells move their output to vertex 7; free vertices have no edges and the first operation.
+``val_acc`` (N, epochs). Smaller cells move their output to vertex 7; free vertices have no edges and the first
+operation.
 """
 
 import argparse

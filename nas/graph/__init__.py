@@ -6,18 +6,8 @@
 from nas.graph.builder import GraphBuilder
 from nas.graph.canonical import cells_key, key, normal_form
 from nas.graph.convolutions import Conv, Linear, TransposedConv
-from nas.graph.cost import Cost, LayerCost, cost, layer_costs, receptive_field, shapes_of
+from nas.graph.cost import Cost, LayerCost, cost, layers, receptive_field, shapes_of
 from nas.graph.graph import GRAPH_FORMAT, Graph, Node
-from nas.graph.layers import (
-    AvgPool,
-    BatchNorm,
-    GlobalAvgPool,
-    GroupNorm,
-    InstanceNorm,
-    LayerNorm,
-    LocalResponseNorm,
-    MaxPool,
-)
 from nas.graph.operators import (
     Add,
     ChannelShuffle,
@@ -38,6 +28,16 @@ from nas.graph.operators import (
     Swish,
     Tanh,
     Zero,
+)
+from nas.graph.pooling import (
+    AvgPool,
+    BatchNorm,
+    GlobalAvgPool,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    LocalResponseNorm,
+    MaxPool,
 )
 from nas.graph.primitive import PRIMITIVES, Layer, Primitive, Window, primitive
 from nas.graph.scale import AdaptiveAvgPool, Scale
@@ -88,7 +88,7 @@ __all__ = [
     "cells_key",
     "cost",
     "key",
-    "layer_costs",
+    "layers",
     "normal_form",
     "primitive",
     "receptive_field",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from nas.errors import GraphError
 from nas.graph.graph import Graph, Names, Node, check_inputs, check_outputs, needed, trusted
@@ -48,6 +49,45 @@ class GraphBuilder:
         self._nodes.append(node)
         return full
 
+    def apply(self, operation: Operation, x: str, channels: int, stride: int) -> str:
+        """Return ``operation(self, x, channels, stride)``, repeated from memory where it met this shape before.
+
+        A cell's operation recurs in every cell of a network and in thousands of networks of a search; all that it adds
+        follows from its arguments and the shape of ``x``.
+        """
+        if self._prefix[:-1] in self._names.paths:  # other nodes are in this scope and may have its names
+            return operation(self, x, channels, stride)
+        known = operation, self._shapes[x], channels, stride
+        if known in _TEMPLATES:
+            return self._repeat(_TEMPLATES[known], x)
+        before = len(self._nodes)
+        out = operation(self, x, channels, stride)
+        template = self._template(self._nodes[before:], x, out)
+        if template is not None:
+            _TEMPLATES[known] = template
+        return out
+
+    def _template(self, nodes: Sequence[Node], x: str, out: str) -> _Template | None:
+        """Return ``nodes`` relative to this scope; None where they are tied to nodes other than ``x``."""
+        skip = len(self._prefix)
+        own = {node.name: node.name[skip:] for node in nodes} | {x: ""}
+        if out not in own or any(i not in own for node in nodes for i in node.inputs):
+            return None
+        rows = [(own[n.name], n.op, tuple(own[i] for i in n.inputs), self._shapes[n.name]) for n in nodes]
+        return _Template(rows, own[out])
+
+    def _repeat(self, template: _Template, x: str) -> str:
+        prefix, shapes, nodes, names = self._prefix, self._shapes, self._nodes, self._names
+        for name, op, inputs, shape in template.rows:
+            full = prefix + name
+            if prefix[:-1] in names.paths and "." not in name:
+                names.nodes.add(full)  # nobody has it: the scope was empty and the template's names are distinct
+            else:
+                names.add(full)
+            shapes[full] = shape
+            nodes.append(Node(full, op, tuple([prefix + i if i else x for i in inputs])))
+        return prefix + template.out if template.out else x
+
     def shape(self, name: str) -> Shape:
         """Return the shape of node ``name``."""
         return self._shapes[name]
@@ -85,3 +125,17 @@ class _Scope:
 
     def __exit__(self, *_: object) -> None:
         self._builder._prefix = self._outer
+
+
+Operation = Callable[[GraphBuilder, str, int, int], str]
+"""An operation of a cell, ``operation(builder, x, channels, stride)``: adds nodes and returns the last one's name."""
+
+
+class _Template(NamedTuple):
+    """Nodes relative to a scope: (name, op, inputs, shape); the empty name is the operation's input."""
+
+    rows: list[tuple[str, Primitive, tuple[str, ...], Shape]]
+    out: str
+
+
+_TEMPLATES: dict[tuple[Operation, Shape, int, int], _Template] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from nas.errors import GraphError
 from nas.graph.primitive import (
@@ -146,8 +147,8 @@ class TransposedConv(Primitive):
 
     def window(self, ins: Shapes) -> Window:
         (kh, kw), (sh, sw), (ph, pw) = self.kernel, self.stride, self.padding  # type: ignore[misc]
-        height, width = (kh - 1) / sh + 1, (kw - 1) / sw + 1
-        return Window(height, width, 1 / sh, 1 / sw, ph / sh + 1 - height, pw / sw + 1 - width)
+        y, x = Fraction(1, sh), Fraction(1, sw)
+        return Window((kh - 1) * y + 1, (kw - 1) * x + 1, y, x, (ph + 1 - kh) * y, (pw + 1 - kw) * x)
 
     def layer(self, ins: Shapes) -> Layer:
         return Layer(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from nas.errors import GraphError
 from nas.graph.graph import Graph
-from nas.graph.primitive import Window
+from nas.graph.primitive import Pixels, Window
 from nas.types import Shape
 
 
@@ -79,7 +79,7 @@ def shapes_of(graph: Graph) -> dict[str, Shape]:
     return shapes
 
 
-def layer_costs(graph: Graph) -> list[LayerCost]:
+def layers(graph: Graph) -> list[LayerCost]:
     """Return the table of all nodes in order: shape, cost and receptive field of each."""
     shapes = shapes_of(graph)
     fields = _receptive_fields(graph, shapes)
@@ -105,19 +105,18 @@ def receptive_field(graph: Graph, output: str | None = None) -> tuple[int, int]:
 class _Field(NamedTuple):
     """The first and last input pixels that the first output pixel sees, and the step to those of the next one."""
 
-    top: float = 0
-    bottom: float = 0
-    left: float = 0
-    right: float = 0
-    step_height: float = 1
-    step_width: float = 1
+    top: Pixels = 0
+    bottom: Pixels = 0
+    left: Pixels = 0
+    right: Pixels = 0
+    step_height: Pixels = 1
+    step_width: Pixels = 1
 
 
 def _extent(field: _Field | None) -> tuple[int, int]:
     if field is None:
         return 0, 0
-    # only whole pixels count; a third of a pixel is not exact in floating point
-    return floor(field.bottom - field.top + 1e-6) + 1, floor(field.right - field.left + 1e-6) + 1
+    return floor(field.bottom - field.top) + 1, floor(field.right - field.left) + 1
 
 
 def _receptive_fields(graph: Graph, shapes: dict[str, Shape]) -> dict[str, _Field | None]:

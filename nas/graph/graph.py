@@ -149,32 +149,32 @@ class Names:
 
     def __init__(self) -> None:
         self.nodes: set[str] = set()
-        self._paths: set[str] = set()
+        self.paths: set[str] = set()
 
     def add(self, name: str) -> None:
         """Take ``name`` for a node; refuse it where a rule is broken."""
         path, dot, segment = name.rpartition(".")
-        if dot and path not in self._paths:
+        if dot and path not in self.paths:
             self._add_path(path)
         _check_segment(name, segment)
         if name in self.nodes:
             raise GraphError(f"node '{name}': the name is taken; names are unique")
-        if name in self._paths:
+        if name in self.paths:
             raise GraphError(f"node '{name}': the name is the path of other nodes; choose another")
         self.nodes.add(name)
 
     def free(self, name: str) -> bool:
         """Return whether no node and no path has this name."""
-        return name not in self.nodes and name not in self._paths
+        return name not in self.nodes and name not in self.paths
 
     def _add_path(self, path: str) -> None:
         outer, dot, segment = path.rpartition(".")
         _check_segment(path, segment)
         if path in self.nodes:
             raise GraphError(f"node '{path}': the name is a node already, so it cannot be the path of others")
-        if dot and outer not in self._paths:
+        if dot and outer not in self.paths:
             self._add_path(outer)
-        self._paths.add(path)
+        self.paths.add(path)
 
 
 def _check_segment(name: str, segment: str) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
+from fractions import Fraction
 from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -19,6 +20,7 @@ from nas.types import Shape, freeze
 
 Shapes = tuple[Shape, ...]
 Pair = tuple[int, int]
+Pixels = int | Fraction
 
 
 class Layer(NamedTuple):
@@ -34,12 +36,12 @@ class Window(NamedTuple):
     ``top`` and ``left`` are negative where the input is padded.
     """
 
-    height: float
-    width: float
-    stride_height: float = 1
-    stride_width: float = 1
-    top: float = 0
-    left: float = 0
+    height: Pixels
+    width: Pixels
+    stride_height: Pixels = 1
+    stride_width: Pixels = 1
+    top: Pixels = 0
+    left: Pixels = 0
 
 
 class Measure(NamedTuple):
@@ -132,11 +134,11 @@ class Primitive(metaclass=_Interned):
 
     def label(self) -> str:
         """Return the text that tells this primitive from others in canonical keys: kind and attributes."""
-        return f"{self.kind}{tuple(asdict(self).values())}"
+        return f"{self.kind}{tuple(self.attributes().values())}"
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes as JSON data."""
-        return asdict(self)
+        return {name: value for name, value in vars(self).items() if name[0] != "_"}
 
 
 PRIMITIVES: Registry[type[Primitive]] = Registry("primitive")

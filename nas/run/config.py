@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
@@ -10,6 +11,7 @@ from typing import Any
 
 from nas.errors import ConfigError, unknown
 from nas.files import read_text
+from nas.types import freeze
 
 
 def _option(default: Any, text: str, least: int | None = None, meta: str = "") -> Any:
@@ -34,13 +36,15 @@ class RunConfig:
     evaluator: str | None = _option(None, "evaluator (see: list evaluators); table when --table is given, else train")
     dataset: str | None = _option(None, "dataset (see: list datasets), or the table's; default digits")
     data_dir: str | None = _option(None, "folder of the dataset's files", meta="DIR")
+    train_images: int | None = _option(None, "train on so many images only, for reduced searches; default all", 1)
+    validation_images: int | None = _option(None, "validate on so many images; default the dataset's own number", 1)
     table: str | None = _option(None, "table file of a published benchmark", meta="FILE")
     reward: str | None = _option(None, "column of the table to maximise", meta="COLUMN")
     objective: str | None = _option(
         None, "column of the table to report for the best; the reward's by default", meta="COLUMN"
     )
     trials: int = _option(16, "evaluations to spend; reused and refused proposals are free", 1)
-    epochs: int = _option(5, "training epochs of a trial", 1)
+    epochs: int = _option(3, "training epochs of a trial", 1)
     width: int | None = _option(None, "channels of the first stage; default 8 to train", 1)
     depth: int | None = _option(None, "cells a stage; default 1 to train", 1)
     max_params: int | None = _option(None, "refuse networks of more parameters", 1)
@@ -51,7 +55,7 @@ class RunConfig:
     threads: int | None = _option(None, "torch threads of a trial; default all cores", 1)
     baseline: str | None = _option(None, "random: an equally long random search to compare with; none: no comparison")
     final_seeds: int = _option(3, "seeds of the final trainings; 0: no final comparison", 0)
-    final_epochs: int = _option(15, "epochs of the final trainings", 1)
+    final_epochs: int = _option(10, "epochs of the final trainings", 1)
     plugins: tuple[str, ...] = _option(
         tuple, "Python file with a space, searcher or evaluator of your own", meta="FILE.py"
     )
@@ -73,8 +77,7 @@ class RunConfig:
             if name not in known:
                 raise ConfigError(f"{where}: {unknown('setting', name, known)}")
         try:
-            settings: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in data.items()}
-            return cls(**settings)
+            return cls(**{name: _frozen(value) for name, value in data.items()})
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
 
@@ -92,6 +95,8 @@ def load_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config '{path}' is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"config '{path}' is not usable TOML: nested too deeply") from None
 
 
 def flag(name: str) -> str:
@@ -120,3 +125,18 @@ def _check(f: Field[Any], value: Any) -> None:
         raise ConfigError(f"{flag(f.name)} must be at least {least}, found {value}")
     if isinstance(value, tuple) and not all(isinstance(v, str) for v in value):
         raise ConfigError(f"{flag(f.name)} must be a list of files, found {value!r}")
+    if isinstance(value, dict):
+        for name, v in value.items():
+            if not _is_plain(v):
+                rule = "text, a finite number, true or false, or a list of them"
+                raise ConfigError(f"{flag(f.name)} {name} must be {rule}, found {v!r}")
+
+
+def _frozen(value: Any) -> Any:
+    return {name: freeze(v) for name, v in value.items()} if isinstance(value, dict) else freeze(value)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(v) for v in value)
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))

@@ -70,9 +70,13 @@ class Journal:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         except OSError as error:
             raise JournalError(f"journal '{path}': cannot be created ({error.strerror})") from None
-        _lock(path, descriptor)
         journal = cls(path, descriptor, 0, 0)
-        journal.append([{"event": "run", "format": JOURNAL_FORMAT, **header}])
+        try:
+            _lock(path, descriptor)
+            journal.append([{"event": "run", "format": JOURNAL_FORMAT, **header}])
+        except BaseException:
+            os.close(descriptor)
+            raise
         return journal
 
     @classmethod
@@ -136,6 +140,14 @@ def read(path: Path) -> list[dict[str, Any]]:
     return parse(path, data)[0]
 
 
+def ends_torn(path: Path) -> bool:
+    """Return whether the last line has no newline: it is being written at this moment, or a crash tore it."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read() not in (b"", b"\n")
+
+
 def encode(number: int, event: Event) -> bytes:
     """Return the line of event ``number``."""
     body = json.dumps({"seq": number, **event}, separators=(",", ":"), allow_nan=False)[1:].encode()
@@ -159,7 +171,8 @@ def parse(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int]:
 def _decode(path: Path, number: int, line: bytes) -> dict[str, Any]:
     head, body = line[:18], line[18:]
     if head != b'{"crc":"%08x",' % crc32(body):
-        raise JournalError(f"journal '{path}': line {number + 1} is damaged (its CRC-32 does not match)")
+        rule = "its CRC-32 does not match; restore a copy, or cut the file before this line to go on from there"
+        raise JournalError(f"journal '{path}': line {number + 1} is damaged ({rule})")
     event: dict[str, Any] = json.loads(b"{" + body)
     if event.get("seq") != number:
         raise JournalError(f"journal '{path}': line {number + 1} has number {event.get('seq')}, expected {number}")

@@ -138,13 +138,18 @@ class Splits:
 
 
 def load_splits(
-    name: str, data_dir: str | Path | None = None, split_seed: int = 0, validation: int | None = None
+    name: str,
+    data_dir: str | Path | None = None,
+    split_seed: int = 0,
+    validation: int | None = None,
+    train_images: int | None = None,
 ) -> Splits:
     """Read the training set of dataset ``name`` and part it into train and validation; the test split stays on disk.
 
     Validation is a stratified random part of the official training set: ``validation`` images (the dataset's own number
-    by default), drawn from ``split_seed`` alone. Raises :class:`ConfigError` as :func:`check_dataset` does, and for a
-    label out of range, a seed below 0, or a validation set that leaves a class without an image.
+    by default), drawn from ``split_seed`` alone; of the rest, ``train_images`` are kept in the same way (all by
+    default). Raises :class:`ConfigError` as :func:`check_dataset` does, and for a label out of range, a seed below 0,
+    or a validation set that leaves a class without an image.
     """
     if type(split_seed) is not int or split_seed < 0:
         raise ConfigError(f"split seed must be a whole number of at least 0, found {split_seed!r}")
@@ -155,9 +160,18 @@ def load_splits(
     if type(count) is not int or not source.task.classes <= count <= most:
         allowed = f"a whole number from {source.task.classes} to {most:,}"
         raise ConfigError(f"dataset '{name}': the number of validation images must be {allowed}, found {count!r}")
-    rng = np.random.Generator(np.random.PCG64(split_seed))
-    chosen, rest = stratified(official.labels, count, rng)
+    chosen, rest = stratified(official.labels, count, split_seed)
+    if train_images is not None:
+        rest = _fewer(name, official.labels, rest, train_images, source.task.classes, split_seed)
     return Splits(name, official.take(rest), official.take(chosen), source.test, source.task.classes)
+
+
+def _fewer(name: str, labels: Labels, rest: Labels, count: int, classes: int, seed: int) -> Labels:
+    if type(count) is not int or not classes <= count <= len(rest):
+        allowed = f"a whole number from {classes} to {len(rest):,}"
+        raise ConfigError(f"dataset '{name}': the number of training images must be {allowed}, found {count!r}")
+    kept, _ = stratified(labels[rest], count, seed)
+    return rest[kept]
 
 
 def check_dataset(name: str, data_dir: str | Path | None = None) -> None:
@@ -174,15 +188,18 @@ def task_of(name: str, data_dir: str | Path | None = None) -> Task:
     return _open(name, data_dir).task
 
 
-def stratified(labels: Labels, count: int, rng: np.random.Generator) -> tuple[Labels, Labels]:
+def stratified(labels: Labels, count: int, seed: int) -> tuple[Labels, Labels]:
     """Return the indices of ``count`` random examples and of all others, both in order.
 
-    Every class gives its share of ``count``, rounded down or up; the largest remainders are rounded up.
+    Every class gives its share of ``count``, rounded down or up; the largest remainders are rounded up. The same seed
+    gives the same parts for good: numpy keeps the streams of its bit generators across versions, which it does not
+    promise of a permutation (NEP 19).
     """
     classes, sizes = np.unique(labels, return_counts=True)
     shares, remainders = np.divmod(sizes.astype(np.int64) * count, len(labels))
     shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
-    picks = [rng.permutation(np.flatnonzero(labels == c))[:n] for c, n in zip(classes, shares, strict=True)]
+    order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
+    picks = [order[labels[order] == c][:n] for c, n in zip(classes, shares, strict=True)]
     mask = np.zeros(len(labels), dtype=bool)
     mask[np.concatenate(picks)] = True
     return np.flatnonzero(mask).astype(np.int64), np.flatnonzero(~mask).astype(np.int64)
@@ -233,7 +250,7 @@ def open_digits(folder: Path | None = None) -> Source:
         pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
         every = ImageSet(pixels, digits.target.astype(np.int64))
         count = round(len(every) * DIGITS_TEST_SHARE)
-        return every.take(stratified(every.labels, count, np.random.Generator(np.random.PCG64(0)))[index])
+        return every.take(stratified(every.labels, count, 0)[index])
 
     return Source(Task("digits", (1, 8, 8), 10), lambda: part(1), lambda: part(0), 288)
 

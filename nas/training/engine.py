@@ -25,6 +25,18 @@ from nas.graph.module import build_module
 from nas.training.augment import batch, draw, normalise
 from nas.training.data import ImageSet, Splits
 from nas.training.recipe import Recipe
+from nas.training.weights import load_weights, save_weights
+
+__all__ = [
+    "OnEpoch",
+    "TrainResult",
+    "initialise",
+    "load_weights",
+    "measure",
+    "parameter_groups",
+    "save_weights",
+    "train",
+]
 
 SPLITS = ("train", "validation", "test")
 MEASURE_BATCH = 512
@@ -54,14 +66,17 @@ class TrainResult:
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """An image set on the device: uint8 images (N, C, H, W), labels (N,)."""
+    """An image set on the device: uint8 images (N, C, H, W), labels (N,), and the channels' mean and deviation (C,)."""
 
     images: Tensor
     labels: Tensor
+    mean: Tensor
+    deviation: Tensor
 
     @classmethod
-    def of(cls, images: ImageSet, device: torch.device) -> _Data:
-        return cls(torch.from_numpy(images.images).to(device), torch.from_numpy(images.labels).to(device))
+    def of(cls, images: ImageSet, trained_on: ImageSet, device: torch.device) -> _Data:
+        arrays = images.images, images.labels, *trained_on.moments
+        return cls(*(torch.from_numpy(a).to(device) for a in arrays))
 
 
 def train(
@@ -93,13 +108,11 @@ def train(
         images = reduce(ImageSet.joined, (_split(splits, name) for name in train_on))
         start = time.perf_counter()
         module = _new_module(graph, place)
-        mean, deviation = (torch.from_numpy(m).to(place) for m in images.moments)
-        order = torch.Generator().manual_seed(order_seed)
-        fit = _Fit(module, recipe, epochs, _Data.of(images, place), mean, deviation)
-        history = tuple(fit.run(order, on_epoch))
+        fit = _Fit(module, recipe, epochs, _Data.of(images, images, place))
+        history = tuple(fit.run(torch.Generator().manual_seed(order_seed), on_epoch))
         seconds = time.perf_counter() - start
         accuracy, loss = measure(module, _split(splits, measure_on), images)
-    return TrainResult(accuracy, loss, history[-1], seconds, epochs * len(images) / seconds, history, module)
+    return TrainResult(accuracy, loss, history[-1], seconds, fit.seen / seconds, history, module)
 
 
 def measure(module: nn.Module, images: ImageSet, trained_on: ImageSet) -> tuple[float, float]:
@@ -109,14 +122,13 @@ def measure(module: nn.Module, images: ImageSet, trained_on: ImageSet) -> tuple[
     :class:`EvaluationError` of kind ``diverged``.
     """
     place = next((p.device for p in module.parameters()), torch.device("cpu"))
-    data = _Data.of(images, place)
-    mean, deviation = (torch.from_numpy(m).to(place) for m in trained_on.moments)
+    data = _Data.of(images, trained_on, place)
     correct, loss = 0, 0.0
     module.eval()
     with torch.inference_mode():
         for start in range(0, len(images), MEASURE_BATCH):
             labels = data.labels[start : start + MEASURE_BATCH]
-            logits = module(normalise(data.images[start : start + MEASURE_BATCH], mean, deviation))
+            logits = module(normalise(data.images[start : start + MEASURE_BATCH], data.mean, data.deviation))
             correct += int((logits.argmax(1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
     _refuse_nan(loss, "the measured loss")
@@ -139,25 +151,23 @@ def initialise(module: nn.Module) -> None:
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Return the optimizer's two groups: weights of convolutions and linear layers decay, norms and biases do not."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    layers = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+    weights = {id(layer.weight) for layer in module.modules() if isinstance(layer, layers)}
+    parameters = list(module.parameters())
     return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if id(p) in weights], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if id(p) not in weights], "weight_decay": 0.0},
     ]
 
 
 class _Fit:
     """One run of training: what stays the same from step to step."""
 
-    def __init__(
-        self, module: nn.Module, recipe: Recipe, epochs: int, data: _Data, mean: Tensor, deviation: Tensor
-    ) -> None:
-        self.module, self.recipe, self.epochs, self.data, self.mean, self.deviation = (
-            module, recipe, epochs, data, mean, deviation,
-        )  # fmt: skip
+    def __init__(self, module: nn.Module, recipe: Recipe, epochs: int, data: _Data) -> None:
+        self.module, self.recipe, self.epochs, self.data = module, recipe, epochs, data
         self.batch_size = min(recipe.batch_size, len(data.labels))
         self.steps = len(data.labels) // self.batch_size
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.parameters = list(module.parameters())
         self.optimizer = torch.optim.SGD(
             parameter_groups(module, recipe.weight_decay),
             lr=recipe.learning_rate,
@@ -165,6 +175,11 @@ class _Fit:
             nesterov=recipe.nesterov,
             fused=True,
         )
+
+    @property
+    def seen(self) -> int:
+        """The images of the whole run."""
+        return self.epochs * self.steps * self.batch_size
 
     def run(self, generator: torch.Generator, on_epoch: OnEpoch | None) -> Iterator[float]:
         """Train epoch by epoch and yield each one's mean loss."""
@@ -174,6 +189,7 @@ class _Fit:
             if on_epoch is not None:
                 on_epoch(epoch + 1, loss)
             yield loss
+        self.optimizer.zero_grad(set_to_none=True)
 
     def epoch(self, epoch: int, generator: torch.Generator) -> float:
         recipe, labels = self.recipe, self.data.labels
@@ -182,7 +198,7 @@ class _Fit:
         for step in range(self.steps):
             span = slice(step * self.batch_size, (step + 1) * self.batch_size)
             images = batch(self.data.images, draws, span, recipe.crop_padding, recipe.flip)
-            x = normalise(images, self.mean, self.deviation)
+            x = normalise(images, self.data.mean, self.data.deviation)
             total += self.step(x, labels[draws.order[span]], epoch * self.steps + step)
             if step % CHECK_EVERY == 0 or step == self.steps - 1:
                 _refuse_nan(float(total), f"the training loss of epoch {epoch + 1}")
@@ -195,7 +211,7 @@ class _Fit:
         loss = F.cross_entropy(self.module(images), labels, label_smoothing=self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm, foreach=True)
         self.optimizer.step()
         return loss.detach()
 

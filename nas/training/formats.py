@@ -66,7 +66,7 @@ def read_idx(path: Path) -> Bytes:
         data = file.read()
         count = data[3]
         shape = struct.unpack(f">{count}I", data[4 : 4 + 4 * count])
-        return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * count).reshape(shape)
+        return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * count).reshape(shape).copy()
 
 
 def check_cifar(path: Path, records: int, help: str) -> None:

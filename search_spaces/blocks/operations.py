@@ -251,7 +251,7 @@ def expand(
 
 def _operate(b: GraphBuilder, op: Named, x: str, channels: int, style: Style, drop_path: float) -> str:
     if style == PLAIN or op.op not in _STYLED:
-        out = OPERATIONS[op.op](b, x, channels, op.stride)
+        out = b.apply(OPERATIONS[op.op], x, channels, op.stride)
     else:
         out = _STYLED[op.op](b, x, channels, op.stride, style)
     return b(DropPath(drop_path), out) if drop_path and out != x else out

@@ -33,11 +33,11 @@ def cifar_resnet(task: Task, blocks: int, width: int = 16) -> Graph:
     return classifier(b, x, task.classes)
 
 
-def matching_resnet(task: Task, macs: int, most_blocks: int = 9, most_width: int = 64) -> tuple[str, Graph]:
+def matching_resnet(task: Task, macs: int, most_blocks: int = 3, most_width: int = 256) -> tuple[str, Graph]:
     """Return the name and graph of the CIFAR ResNet whose MACs come closest to ``macs`` (as a ratio)."""
     best: tuple[float, str, Graph] | None = None
     for blocks in range(1, most_blocks + 1):
-        for width in range(4, most_width + 1, 2):
+        for width in range(2, most_width + 1):
             graph = cifar_resnet(task, blocks, width)
             found = cost(graph).macs
             distance = abs(math.log(found / max(macs, 1)))

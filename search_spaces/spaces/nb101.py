@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.errors import Infeasible
+from nas.errors import Infeasible, SpaceError, unknown
 from nas.graph import (
     Add,
     BatchNorm,
@@ -106,6 +106,8 @@ def _conv_bn_relu(b: GraphBuilder, x: str, channels: int, kernel: int) -> str:
 
 
 def _operation(b: GraphBuilder, op: str, x: str, channels: int) -> str:
+    if op not in OPERATIONS:
+        raise SpaceError(unknown("operation", op, OPERATIONS))
     if op == "maxpool3x3":
         return b(MaxPool(3, 1, 1), x)
     return _conv_bn_relu(b, x, channels, 3 if op == "conv3x3" else 1)

@@ -171,6 +171,21 @@ def random_lift(rng: random.Random, base: NormalForm, copies: int) -> NormalForm
     return _closed(labels, inputs, unordered)
 
 
+def regular_form(rng: random.Random, size: int, degree: int) -> NormalForm:
+    """Equal operations, and a sum of two of them for each edge of a random graph where all have ``degree`` edges.
+
+    All operations look alike to colour refinement, though hardly two of them can be exchanged.
+    """
+    while True:
+        ends = [v for v in range(1, size + 1) for _ in range(degree)]
+        rng.shuffle(ends)
+        edges = {tuple(sorted(pair)) for pair in zip(ends[::2], ends[1::2], strict=True)}
+        if len(edges) == size * degree // 2 and all(u != v for u, v in edges):
+            break
+    labels = ["in", *["op"] * size, *["sum"] * len(edges)]
+    return _closed(labels, [(), *[(0,)] * size, *sorted(edges)], True)
+
+
 def shuffled_form(form: NormalForm, rng: random.Random) -> NormalForm:
     """An isomorphic copy of ``form``."""
     order: list[int] = []

@@ -32,7 +32,7 @@ from nas.graph import (
     TransposedConv,
     cost,
     key,
-    layer_costs,
+    layers,
 )
 
 VALUES = st.recursive(
@@ -139,7 +139,7 @@ def check(data: Any) -> None:
         for name, value in written.get("attrs", {}).items():
             assert same(value, read["attrs"][name])
     key(graph)
-    for ask in (cost, layer_costs):
+    for ask in (cost, layers):
         with suppress(GraphError):
             ask(graph)
 

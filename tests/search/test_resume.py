@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import SEARCHERS, ShuffledExecutor, reward
+from search_examples import SEARCHERS, ShuffledExecutor, reward, run_search
 
 
 def proposals(trials):
@@ -14,7 +14,7 @@ def proposals(trials):
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
-def test_interrupted_after_any_event_and_resumed_the_proposals_are_the_same(run_search, searcher):
+def test_interrupted_after_any_event_and_resumed_the_proposals_are_the_same(searcher):
     trials, events = run_search(searcher)
     whole = proposals(trials)
     assert len({t.key for t in trials}) > 20
@@ -26,7 +26,7 @@ def test_interrupted_after_any_event_and_resumed_the_proposals_are_the_same(run_
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
-def test_with_lag_4_the_order_of_results_changes_nothing(run_search, searcher):
+def test_with_lag_4_the_order_of_results_changes_nothing(searcher):
     expected = proposals(run_search(searcher, lag=4)[0])
     for capacity in (1, 2, 4, 7):
         for seed in range(3):
@@ -35,20 +35,20 @@ def test_with_lag_4_the_order_of_results_changes_nothing(run_search, searcher):
 
 
 @pytest.mark.parametrize("searcher", ["local", "evolution"])
-def test_the_lag_matters_so_that_the_test_above_can_fail(run_search, searcher):
+def test_the_lag_matters_so_that_the_test_above_can_fail(searcher):
     assert proposals(run_search(searcher, lag=1)[0]) != proposals(run_search(searcher, lag=4)[0])
 
 
-def test_without_lag_the_order_of_results_matters(run_search):
+def test_without_lag_the_order_of_results_matters():
     runs = [run_search("evolution", lag=None, executor=ShuffledExecutor(reward, 4, seed)) for seed in range(3)]
     assert any(proposals(trials) != proposals(runs[0][0]) for trials, _ in runs)
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
-def test_without_lag_the_same_order_of_results_gives_the_same_search(run_search, searcher):
+def test_without_lag_the_same_order_of_results_gives_the_same_search(searcher):
     runs = [run_search(searcher, lag=None, executor=ShuffledExecutor(reward, 4, 1)) for _ in range(2)]
     assert proposals(runs[0][0]) == proposals(runs[1][0])
 
 
-def test_another_seed_gives_another_search(run_search):
+def test_another_seed_gives_another_search():
     assert proposals(run_search("random", seed=1)[0]) != proposals(run_search("random", seed=2)[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import pytest
 
 from nas.api import space_of
 from nas.executors.inline import InlineExecutor
@@ -51,32 +50,27 @@ class Recorder(MemoryJournal):
         self.events.extend(events)
 
 
-@pytest.fixture
-def run_search():
-    """Run a search of nb201 with a small width and return its trials and events."""
-
-    def run(
-        searcher: str,
-        trials: int = 40,
-        lag: int | None = 1,
-        executor: InlineExecutor | None = None,
-        events: Sequence[dict] = (),
-        seed: int = 3,
-    ) -> tuple[list[Trial], list[dict]]:
-        space = space_of("nb201")
-        ledger, journal = Ledger(lag), Recorder()
-        for event in events:
-            ledger.apply(event)
-            journal.events.append(event)
-        loop = Loop(
-            make_searcher(searcher, space, {"population": 8, "tournament": 4} if searcher == "evolution" else {}),
-            lambda architecture: Prepared(space.key(architecture)),
-            executor or InlineExecutor(reward),
-            journal,
-            ledger,
-            Settings(TASK, trials, 1, seed),
-        )
-        loop.run()
-        return ledger.trials, journal.events
-
-    return run
+def run_search(
+    searcher: str,
+    trials: int = 40,
+    lag: int | None = 1,
+    executor: InlineExecutor | None = None,
+    events: Sequence[dict] = (),
+    seed: int = 3,
+) -> tuple[list[Trial], list[dict]]:
+    """Search nb201 without networks and return its trials and events, going on from ``events``."""
+    space = space_of("nb201")
+    ledger, journal = Ledger(lag), Recorder()
+    for event in events:
+        ledger.apply(event)
+        journal.events.append(event)
+    loop = Loop(
+        make_searcher(searcher, space, {"population": 8, "tournament": 4} if searcher == "evolution" else {}),
+        lambda architecture: Prepared(space.key(architecture)),
+        executor or InlineExecutor(reward),
+        journal,
+        ledger,
+        Settings(TASK, trials, 1, seed),
+    )
+    loop.run()
+    return ledger.trials, journal.events

@@ -1,0 +1,150 @@
+"""The training evaluator and the final training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from training_examples import bright_or_dark, convnet
+
+from nas.errors import ConfigError, EvaluationError
+from nas.evaluators.final import train_final
+from nas.evaluators.train import TrainEvaluator, TrainSettings
+from nas.graph import cost
+from nas.training.data import ImageSet
+from nas.training.recipe import Recipe, default_recipe
+from nas.types import Architecture, Job, Task
+
+TASK = Task("toy", (1, 6, 6), 2)
+RECIPE = Recipe(batch_size=8, epochs=2, crop_padding=1).to_json()
+
+
+def job(settings: dict[str, Any] | None = None, **changes: Any) -> Job:
+    settings = {
+        "dataset": "toy",
+        "data_dir": None,
+        "split_seed": 0,
+        "recipe": RECIPE,
+        "threads": 1,
+        "validation": None,
+        **(settings or {}),
+    }
+    made = Job(0, 0, Architecture("test", ()), "key", 2, 7, TASK, convnet(TASK), settings)
+    return replace(made, **changes)
+
+
+def test_the_reward_is_the_validation_accuracy(register: Callable[..., None]) -> None:
+    register("toy")
+    metrics = TrainEvaluator()(job(epochs=6))
+    assert metrics.reward == metrics.values["val_accuracy"] >= 90
+    assert metrics.reward in [100 * k / 16 for k in range(17)]
+    assert set(metrics.values) == {"val_accuracy", "val_loss", "train_loss"}
+    assert 0 < metrics.seconds < 60
+    assert not metrics.simulated
+
+
+def test_a_job_gives_the_same_values_again(register: Callable[..., None]) -> None:
+    register("toy")
+    first, again, other = (TrainEvaluator()(job(seed=s)) for s in (7, 7, 8))
+    assert first.values == again.values
+    assert first.values != other.values
+
+
+def test_no_epochs_stand_for_the_recipes(register: Callable[..., None]) -> None:
+    register("toy")
+    assert TrainEvaluator()(job(epochs=0)).values == TrainEvaluator()(job(epochs=2)).values
+    assert TrainEvaluator()(job(epochs=3)).values != TrainEvaluator()(job(epochs=2)).values
+
+
+def test_splits_are_read_once_and_the_test_split_never(
+    register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("toy")  # whose test split cannot be read
+    TrainEvaluator()(job())
+    monkeypatch.setattr("nas.evaluators.train.load_splits", lambda *a: pytest.fail("read again"))
+    TrainEvaluator()(job(seed=8))
+    settings = TrainSettings("toy")
+    assert settings.splits() is settings.splits()
+
+
+def test_a_space_without_networks_is_refused_on_one_line() -> None:
+    with pytest.raises(EvaluationError, match="space 'test' describes no network to train") as error:
+        TrainEvaluator()(job(graph=None))
+    assert error.value.kind == "error"
+
+
+def test_divergence_reaches_the_loop_by_its_kind(register: Callable[..., None]) -> None:
+    register("toy")
+    wild = {**RECIPE, "learning_rate": 1e38, "clip_norm": 0}
+    with pytest.raises(EvaluationError) as error:
+        TrainEvaluator()(job({"recipe": wild}))
+    assert error.value.kind == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"datset": "toy"}, "unknown setting 'datset'; did you mean 'dataset'?"),
+        ({"dataset": None}, "setting 'dataset' must be a dataset's name, found None"),
+        ({"dataset": "digit"}, "unknown dataset 'digit'; did you mean 'digits'?"),
+        ({"threads": 0}, "setting 'threads' must be a whole number of at least 1, found 0"),
+        ({"recipe": {"lr": 1}}, "unknown field 'lr'"),
+        ({"validation": 1}, "validation images must be a whole number from 2"),
+    ],
+)
+def test_wrong_settings_are_refused(register: Callable[..., None], change: dict[str, Any], words: str) -> None:
+    register("toy")
+    with pytest.raises(ConfigError) as error:
+        TrainEvaluator()(job(change))
+    assert words in str(error.value)
+
+
+def test_settings_have_defaults() -> None:
+    settings = TrainSettings.from_json({"dataset": "digits"})
+    assert settings == TrainSettings("digits")
+    assert settings.actual_recipe() == default_recipe("digits")
+
+
+def test_a_final_training_reads_the_test_split_exactly_once(register: Callable[..., None]) -> None:
+    reads: list[int] = []
+
+    def read_test() -> ImageSet:
+        reads.append(1)
+        return bright_or_dark(10, seed=2)
+
+    register("toy", read_test)
+    graph = convnet(TASK)
+    settings = job().settings
+    TrainEvaluator()(job())
+    assert reads == []
+    result = train_final(graph, settings, 6, 3)
+    assert reads == [1]
+    assert result.test_accuracy in [10 * k for k in range(11)]
+    assert result.test_accuracy >= 90
+    assert result.test_loss > 0
+    assert result.train_seconds > 0
+    # conv1 1*8*9, bn1 16, conv2 8*16*9, bn2 32, classifier 16*2 + 2
+    assert result.params == 72 + 16 + 1152 + 32 + 34
+    assert result.macs == 72 * 36 + 1152 * 9 + 32 == cost(graph).macs
+    assert sum(p.numel() for p in result.module.parameters()) == result.params
+
+
+def test_a_final_training_uses_train_and_validation(
+    register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nas.training.engine as engine
+
+    register("toy", lambda: bright_or_dark(10))
+    sizes = []
+    original = engine._Fit.__init__
+
+    def spy(self: Any, module: Any, recipe: Recipe, epochs: int, data: Any) -> None:
+        sizes.append(len(data.labels))
+        original(self, module, recipe, epochs, data)
+
+    monkeypatch.setattr(engine._Fit, "__init__", spy)
+    train_final(convnet(TASK), job().settings, 1, 0)
+    TrainEvaluator()(job())
+    assert sizes == [48, 32]
