@@ -18,7 +18,7 @@ from nas.errors import ConfigError, NasError, one_line, unknown
 from nas.run.config import RunConfig, expected, flag
 
 DESCRIPTION = """\
-Find a neural network for images: search, resume, report, inspect.
+Find a neural network for images: search, resume, report; inspect, draw and export networks.
 Without a command, 'search' runs; without flags it searches NASNet cells on scikit-learn's digits in a few minutes and
 compares the winner with random search and a handcrafted ResNet."""
 
@@ -97,6 +97,7 @@ def _dispatch(arguments: list[str]) -> int:
 def build_parser() -> tuple[Parser, dict[str, Parser]]:
     """Return the parser and its sub-parsers by command."""
     from nas import commands as c
+    from nas import network_commands as n
 
     parser = Parser(prog="nas", description=DESCRIPTION, epilog="--debug shows the traceback of an error.")
     parser.add_argument("--version", action="version", version=_version())
@@ -116,7 +117,19 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
         sub = command(name, text, run)
         sub.add_argument("name", metavar="NAME", help="name of the run")
         _results_flag(sub)
-    _inspect_flags(command("inspect", "show shape and cost of an architecture or a graph", c.inspect))
+    sub = command("inspect", "show shape and cost of a network, an architecture or a graph", n.inspect)
+    _target_flags(sub)
+    sub.add_argument("--layers", action="store_true", help="a row for every layer")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    sub = command("draw", "draw a network or a cell as SVG", n.draw)
+    _target_flags(sub)
+    sub.add_argument("-o", "--output", metavar="FILE.svg", type=Path, required=True, help="file to write")
+    sub.add_argument("--cell", metavar="NAME", help="draw this cell (normal, reduction, ...) instead of the network")
+    sub.add_argument("--level", metavar="N", type=int, help="segments of names a box; default: readable")
+    sub = command("source", "write a network as one Python file that needs torch alone", n.source)
+    _target_flags(sub)
+    sub.add_argument("-o", "--output", metavar="FILE.py", type=Path, required=True, help="file to write")
+    sub.add_argument("--class-name", metavar="NAME", default="Network", help="name of the class (default: Network)")
     sub = command("list", "list what is registered", c.list_things)
     sub.add_argument("what", metavar="WHAT", help=", ".join(c.LISTS))
     _plugin_flag(sub)
@@ -159,14 +172,13 @@ def _search_flags(parser: Parser) -> None:
         )
 
 
-def _inspect_flags(parser: Parser) -> None:
-    parser.add_argument("file", metavar="FILE.json", help="an architecture or a graph")
-    parser.add_argument("--input", metavar="C,H,W", help="size of the image; default 3,32,32 or the graph's own")
-    parser.add_argument("--classes", metavar="N", type=int, default=10, help="classes of an architecture (default: 10)")
+def _target_flags(parser: Parser) -> None:
+    parser.add_argument("target", metavar="NAME|FILE", help="a network, a genotype, or an architecture or graph file")
+    parser.add_argument("--input", metavar="C,H,W", help="size of the image; default the network's own, or 3,32,32")
+    parser.add_argument("--classes", metavar="N", type=int, help="classes; default the network's own, or 10")
     parser.add_argument("--width", metavar="N", type=int, help="channels of an architecture's first stage")
     parser.add_argument("--depth", metavar="N", type=int, help="an architecture's cells a stage")
-    parser.add_argument("--layers", action="store_true", help="a row for every layer")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--aux", action="store_true", help="with the network's auxiliary heads")
     _plugin_flag(parser)
 
 

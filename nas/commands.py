@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
-    from nas.graph import Graph
     from nas.runs import Run
 
-LISTS = ("spaces", "searchers", "evaluators", "datasets", "primitives")
+LISTS = ("spaces", "searchers", "evaluators", "datasets", "primitives", "blocks", "networks", "genotypes")
 PRESET: dict[str, tuple[str, dict[str, Any]]] = {
     "space": ("space_args", {"nodes": 3}),
     "searcher": ("searcher_args", {"population": 8, "tournament": 4}),
@@ -112,67 +108,6 @@ class _stopping_once:
         os._exit(130)
 
 
-def inspect(options: argparse.Namespace) -> int:
-    """Show shape and cost of an architecture or a graph."""
-    from nas.api import load
-    from nas.graph import Graph, cost, key, layers, receptive_field
-    from nas.plugins import load_plugin
-    from nas.report.terminal import show_inspection
-
-    for plugin in options.plugins:
-        load_plugin(plugin)
-    shape = _shape(options.input) if options.input else None
-    found = load(Path(options.file))
-    name = ""
-    if isinstance(found, Graph):
-        graph, name = (found.resized(shape) if shape else found), key(found)
-    else:
-        graph, name = _build(found, shape, options)
-    total = cost(graph)
-    facts = {
-        "params": total.params,
-        "macs": total.macs,
-        "activations": total.activations,
-        "memory_forward": total.memory_forward,
-        "memory_lecture": total.memory_lecture(),
-        "input_shape": list(graph.input_shape),
-        "output_shape": list(total.output_shape),
-        "receptive_field": list(receptive_field(graph)),
-        "nodes": len(graph.nodes),
-        "key": name,
-    }
-    rows = layers(graph) if options.layers else []
-    if options.json:
-        if rows:
-            facts["layers"] = [vars(row) for row in rows]
-        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-    else:
-        show_inspection(options.file, facts, rows)
-    return 0
-
-
-def _build(architecture: Any, shape: tuple[int, ...] | None, options: argparse.Namespace) -> tuple[Graph, str]:
-    from nas.plugins import load_built_in
-    from nas.space import SPACES
-    from nas.types import Task
-
-    load_built_in()
-    space = SPACES[architecture.space].with_args(dict(architecture.args))
-    for flag in ("classes", "width", "depth"):
-        value = getattr(options, flag)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{flag} must be at least 1, found {value}")
-    task = Task("inspect", shape or (3, 32, 32), options.classes)
-    return space.build(architecture, task, options.width, options.depth), space.key(architecture)
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise ConfigError(f"--input must be C,H,W: three whole numbers of at least 1, found '{text}'")
-    return tuple(int(p) for p in parts)
-
-
 def list_things(options: argparse.Namespace) -> int:
     """List a registry with a line each."""
     from nas.plugins import load_built_in, load_plugin
@@ -221,12 +156,37 @@ def _primitives() -> list[tuple[str, str]]:
     return [(name, f"{_first_line(PRIMITIVES[name])} ({PRIMITIVES[name].source})") for name in PRIMITIVES]
 
 
+def _blocks() -> list[tuple[str, str]]:
+    from importlib import import_module
+
+    operations = import_module("search_spaces.blocks.operations").OPERATIONS
+    return [(name, _first_line(operations[name]) or "an operation of NASNet's or DARTS' set") for name in operations]
+
+
+def _networks() -> list[tuple[str, str]]:
+    from importlib import import_module
+
+    networks = import_module("search_spaces.networks.registry").NETWORKS
+    shown = {name: networks[name] for name in networks}
+    return [(n, f"{'x'.join(map(str, i.input_shape))}, {i.classes} classes ({i.source})") for n, i in shown.items()]
+
+
+def _genotypes() -> list[tuple[str, str]]:
+    from importlib import import_module
+
+    genotypes = import_module("search_spaces.genotypes").GENOTYPES
+    return [(name, genotypes[name].source) for name in genotypes]
+
+
 _LISTERS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "spaces": _spaces,
     "searchers": _searchers,
     "evaluators": _evaluators,
     "datasets": _datasets,
     "primitives": _primitives,
+    "blocks": _blocks,
+    "networks": _networks,
+    "genotypes": _genotypes,
 }
 
 

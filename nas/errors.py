@@ -47,9 +47,13 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+MOST_LISTED = 30
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for an unknown ``name``: the nearest known name first, then all that are allowed."""
+    """Return the message for an unknown ``name``: the nearest known name, then all unless they are too many."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"unknown {what} '{name}'{hint} (known: {', '.join(names) or 'none'})"
+    listed = f"known: {', '.join(names) or 'none'}" if len(names) <= MOST_LISTED else f"{len(names)} are known"
+    return f"unknown {what} '{name}'{hint} ({listed})"

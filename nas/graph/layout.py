@@ -17,6 +17,7 @@ _SWEEPS = 24
 _GAP_X, _GAP_Y, _PORT = 26.0, 30.0, 16.0
 _LANE = 10.0
 """Width that a passing arrow has in a layer."""
+_HEAVY = 4.0
 
 
 class Layout(NamedTuple):
@@ -52,7 +53,8 @@ def layered(sizes: Mapping[str, tuple[float, float]], edges: Sequence[Edge]) -> 
         end = ports[edge] - left, centres[v][1] - sizes[v][1] / 2
         points = [start, (start[0], spans[layers[u]][1])]
         points += [point for x, (top, bottom) in middle for point in ((x, top), (x, bottom))]
-        routes[edge] = [*points, (end[0], spans[layers[v]][0]), end]
+        points += [(end[0], spans[layers[v]][0]), end]
+        routes[edge] = [p for i, p in enumerate(points) if i == 0 or p != points[i - 1]]
     width = max(xs[v] + widths[v] / 2 for v in xs) - left
     return Layout(centres, routes, width, y - _GAP_Y)
 
@@ -131,26 +133,37 @@ def _crossings(rows: Sequence[Sequence[str]], above: Mapping[str, list[str]]) ->
 
 
 def _places(rows: Sequence[Sequence[str]], links: Sequence[Edge], widths: Mapping[str, float]) -> dict[str, float]:
-    """Return the x of every vertex: near the mean of its neighbours, in order and without overlap."""
+    """Return the x of every vertex: near the mean of its neighbours, in order and without overlap.
+
+    Sweeps look up and down in turn; the last one looks up, so that chains hang straight below what they come from.
+    """
     above, below = _neighbours(links)
     xs: dict[str, float] = {}
     for row in rows:
-        x = 0.0
+        x = -sum(widths[v] + _GAP_X for v in row) / 2
         for v in row:
             xs[v] = x + widths[v] / 2
             x += widths[v] + _GAP_X
-        for v in row:
-            xs[v] -= x / 2
-    for sweep in range(2 * _SWEEPS):
-        near = (above, below)[sweep % 2] if sweep < _SWEEPS else None
-        for row in rows if sweep % 2 == 0 else reversed(rows):
-            wishes, weights = [], []
-            for v in row:
-                others = near[v] if near is not None else above[v] + below[v]
-                wishes.append(sum(xs[u] for u in others) / len(others) if others else xs[v])
-                weights.append(4.0 if "\n" in v else 1.0)  # bends weigh more: long arrows are straight
+    for sweep in range(_SWEEPS + 1):
+        downwards = sweep % 2 == 0
+        near = above if downwards else below
+        for row in rows if downwards else reversed(rows):
+            wishes = [_mean(v, near[v], xs) for v in row]
+            weights = [_HEAVY if _is_bend(v) else 1.0 for v in row]
             xs.update(zip(row, _apart(wishes, weights, [widths[v] for v in row]), strict=True))
     return xs
+
+
+def _mean(vertex: str, others: Sequence[str], xs: Mapping[str, float]) -> float:
+    """Return the mean place of ``others``; boxes follow boxes more than lines that pass, and lines follow lines."""
+    if not others:
+        return xs[vertex]
+    weights = [_HEAVY if _is_bend(u) == _is_bend(vertex) else 1.0 for u in others]
+    return sum(xs[u] * w for u, w in zip(others, weights, strict=True)) / sum(weights)
+
+
+def _is_bend(vertex: str) -> bool:
+    return "\n" in vertex
 
 
 def _apart(wishes: Sequence[float], weights: Sequence[float], widths: Sequence[float]) -> list[float]:

@@ -13,8 +13,8 @@ from nas.graph.operators import Input, Named
 from nas.graph.primitive import Primitive, Shapes
 from nas.types import Shape
 
-READABLE = 40
-"""Boxes that a picture has at most, where the level is not given and names allow it."""
+READABLE = (60, 18)
+"""Boxes, and boxes below each other, that a network's picture has at most where names allow it."""
 
 FAMILIES: dict[str, str] = {
     **dict.fromkeys(("conv", "transposed_conv"), "convolution"),
@@ -66,20 +66,32 @@ class Picture:
 def picture(graph: Graph, level: int | None = None) -> Picture:
     """Return what to draw of ``graph``: names' first ``level`` segments tell blocks apart.
 
-    Without a level it is the deepest that gives at most :data:`READABLE` boxes, else the first.
+    Without a level it is the deepest that is :data:`READABLE`, else the first; a cell is shown whole.
     """
-    if level is not None:
-        return _picture(graph, level)
     deepest = max(node.name.count(".") for node in graph.nodes) + 1
+    if level is not None or _is_cell(graph):
+        return _picture(graph, level or deepest)
     for depth in range(deepest, 1, -1):
         found = _picture(graph, depth)
-        if len(found.boxes) <= READABLE:
+        if len(found.boxes) <= READABLE[0] and _rows(found) <= READABLE[1]:
             return found
     return _picture(graph, 1)
 
 
+def _is_cell(graph: Graph) -> bool:
+    return any(isinstance(node.op, Input) and not node.op.size for node in graph.nodes)
+
+
+def _rows(found: Picture) -> int:
+    row = dict.fromkeys(found.boxes, 1)
+    ins, _ = _ends(found.edges)
+    for name in found.boxes:
+        row[name] = 1 + max((row[u] for u in ins[name]), default=0)
+    return max(row.values())
+
+
 def _picture(graph: Graph, level: int) -> Picture:
-    shapes = None if any(not n.op.size for n in graph.inputs if isinstance(n.op, Input)) else shapes_of(graph)
+    shapes = None if _is_cell(graph) else shapes_of(graph)
     groups = _groups(graph, level)
     members: dict[str, list[Node]] = defaultdict(list)
     for node in graph.nodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import gcd
 from typing import Any
 
@@ -70,7 +71,7 @@ class AdaptiveAvgPool(Primitive):
         return Layer("AdaptiveAvgPool2d", {"output_size": self.size})
 
 
-def _bins(extent: int, out: int) -> tuple[int, float]:
+def _bins(extent: int, out: int) -> tuple[int, Fraction]:
     """Return the span of the widest bin and the mean step, so that the first to the last bin span all pixels."""
     widest = -(-(extent + out - gcd(extent, out)) // out)
-    return widest, (extent - widest) / (out - 1) if out > 1 else extent
+    return widest, Fraction(extent - widest, out - 1) if out > 1 else Fraction(extent)

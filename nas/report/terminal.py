@@ -138,6 +138,10 @@ def show_inspection(name: str, facts: Mapping[str, Any], rows: Sequence[LayerCos
         _print_whole(table)
     say(name)
     for key, value in facts.items():
+        if isinstance(value, dict):
+            for part, count in value.items():
+                say(f"    {part:<16} {count:,} bytes")
+            continue
         shown = (
             f"{value:,}" if isinstance(value, int) else "x".join(map(str, value)) if isinstance(value, list) else value
         )

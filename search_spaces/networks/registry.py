@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 
 from nas.errors import GraphError
 from nas.graph import Graph, GraphBuilder, Linear
@@ -33,7 +35,14 @@ class NetworkInfo:
         return self.function(input_shape or self.input_shape, classes or self.classes, **options)
 
 
-NETWORKS: Registry[NetworkInfo] = Registry("network")
+def _load() -> None:
+    """Import every module of this package: each registers its networks."""
+    package = __name__.rpartition(".")[0]
+    for module in iter_modules(import_module(package).__path__):
+        import_module(f"{package}.{module.name}")
+
+
+NETWORKS: Registry[NetworkInfo] = Registry("network", _load)
 
 
 def network(name: str, source: str, input_shape: Shape = IMAGENET, classes: int = 1000) -> Callable[[Build], Build]:

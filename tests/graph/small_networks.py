@@ -172,7 +172,7 @@ def inception(width: int = 8, modules: int = 2) -> Graph:
 
 
 def norms() -> Graph:
-    """Every norm, mirrored borders, a transposed convolution, margins, zeros, a wide sum, a factor, an adaptive pool."""
+    """Every norm, mirrored borders, a transposed convolution, margins, zeros, a wide sum, a factor, adaptive pools."""
     b = GraphBuilder((3, 20, 17))
     x = b(Conv(8, (3, 5), (1, 2), (1, 2), padding_mode="reflect"), b.input)
     x = b(GroupNorm(4), b(InstanceNorm(affine=True), x))

@@ -1,0 +1,94 @@
+"""What a command's NAME|FILE stands for: a named network, a published genotype, an architecture or a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from nas.api import load
+from nas.errors import ConfigError, unknown
+from nas.graph import Graph, key
+from nas.plugins import load_built_in, load_plugin
+from nas.space import SPACES, Cells
+from nas.types import Architecture, Shape, Task
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the user asks of a network: image (C, H, W), classes, width, depth; None is the target's own."""
+
+    shape: Shape | None = None
+    classes: int | None = None
+    width: int | None = None
+    depth: int | None = None
+    aux: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "width", "depth"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name} must be at least 1, found {value}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A graph, the canonical key of what it stands for, and the cells by name where it is built of cells."""
+
+    name: str
+    graph: Graph
+    key: str
+    cells: dict[str, Graph]
+
+
+def find(text: str, size: Size, plugins: Sequence[str] = ()) -> Target:
+    """Return what ``text`` names; an unknown name raises :class:`ConfigError` with the nearest one."""
+    load_built_in()
+    for plugin in plugins:
+        load_plugin(plugin)
+    if _is_file(text):
+        return _from_file(text, size)
+    networks = import_module("search_spaces.networks.registry").NETWORKS
+    genotypes = import_module("search_spaces.genotypes").GENOTYPES
+    if text in networks:
+        info = networks[text]
+        _no_cells_size(text, size)
+        graph = info.build(size.shape, size.classes, size.aux)
+        return Target(text, graph, key(graph), {})
+    if text in genotypes:
+        cells = genotypes[text].genotype.cells()
+        skeleton = import_module("search_spaces.large_skeleton").darts_cifar
+        task = Task(text, size.shape or (3, 32, 32), size.classes or 10)
+        graph = skeleton(cells, task, size.width or 36, size.depth or 20)
+        return Target(text, graph, key(graph), dict(cells))
+    raise ConfigError(unknown("network, genotype or file", text, [*networks, *genotypes]))
+
+
+def _is_file(text: str) -> bool:
+    return "/" in text or text.endswith(".json") or Path(text).is_file()
+
+
+def _from_file(text: str, size: Size) -> Target:
+    found = load(Path(text))
+    if isinstance(found, Architecture):
+        return _built(text, found, size)
+    _no_cells_size(text, size)
+    if size.aux:
+        raise ConfigError(f"'{text}' is a graph and has the outputs it has; --aux goes with a named network")
+    return Target(text, found.resized(size.shape) if size.shape else found, key(found), {})
+
+
+def _built(text: str, architecture: Architecture, size: Size) -> Target:
+    space = SPACES[architecture.space].with_args(dict(architecture.args))
+    task = Task("inspect", size.shape or (3, 32, 32), size.classes or 10)
+    described = space.describe(architecture)
+    cells = dict(described.cells) if isinstance(described, Cells) else {}
+    graph = space.build(architecture, task, size.width, size.depth)
+    return Target(text, graph, space.key(architecture), cells)
+
+
+def _no_cells_size(text: str, size: Size) -> None:
+    for name in ("width", "depth"):
+        if getattr(size, name) is not None:
+            raise ConfigError(f"--{name} goes with an architecture or a genotype; '{text}' has a size of its own")
