@@ -90,6 +90,9 @@ def assemble(config: RunConfig, evaluator: Evaluator | None = None, space: Space
 def preparer(space: Space, task: Task, width: int | None, depth: int | None) -> Callable[[Architecture], Prepared]:
     """Return the function that turns an architecture into its key, network and cost for ``task``."""
 
+    wide = space.width if width is None else width
+    deep = space.depth if depth is None else depth
+
     def prepare(architecture: Architecture) -> Prepared:
         described = space.describe(architecture)
         if not hasattr(described, "network"):

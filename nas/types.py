@@ -39,7 +39,12 @@ class Task:
 
 
 def freeze(value: Any) -> Value:
-    """Return ``value`` with lists turned into tuples, so that JSON and Python agree on decisions."""
+    """Return ``value`` with lists turned into tuples, so that JSON and Python agree on decisions.
+
+    An object is no decision and raises :class:`SpaceError`.
+    """
+    if isinstance(value, Mapping):
+        raise SpaceError(f"a decision is a string, number, boolean, None or a list of them, found {dict(value)!r}")
     return tuple(freeze(v) for v in value) if isinstance(value, list | tuple) else value
 
 

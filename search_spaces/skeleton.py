@@ -141,5 +141,5 @@ def nb201(cells: Mapping[str, Graph], task: Task, width: int, depth: int) -> Gra
 def _residual_reduction(b: GraphBuilder, x: str, channels: int) -> str:
     y = relu_conv_bn(b, x, channels, 3, 2)
     y = relu_conv_bn(b, y, channels, 3)
-    short = b(Conv(channels, 1), b(AvgPool(2), x, name="short.pool"), name="short.conv")
+    short = b(Conv(channels, 1), b(AvgPool(2, ceil_mode=True), x, name="short.pool"), name="short.conv")
     return b(Add(), short, y)

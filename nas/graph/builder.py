@@ -55,7 +55,8 @@ class GraphBuilder:
         A cell's operation recurs in every cell of a network and in thousands of networks of a search; all that it adds
         follows from its arguments and the shape of ``x``.
         """
-        if self._prefix[:-1] in self._names.paths:  # other nodes are in this scope and may have its names
+        # outside of scopes and in a scope that holds nodes the names depend on what is there
+        if not self._prefix or self._prefix[:-1] in self._names.paths:
             return operation(self, x, channels, stride)
         known = operation, self._shapes[x], channels, stride
         if known in _TEMPLATES:

@@ -76,7 +76,7 @@ def _progress(view: RunView) -> Figure:
         axes.step(numbers, bests, where="post", color=COLOURS[role], label=f"{label}: best so far")
     axes.set_xlabel("evaluations")
     axes.set_ylabel(_reward_name(view))
-    axes.legend(frameon=False, loc="lower right")
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -93,7 +93,7 @@ def _costs(view: RunView) -> Figure:
         axes.set_xscale("log")
         axes.set_ylabel(_reward_name(view))
     axes.set_xlabel("multiply-accumulates of one image")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 

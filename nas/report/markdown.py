@@ -39,6 +39,10 @@ def _headline(view: RunView) -> str:
     return "\n".join(lines)
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _size(trial: Trial) -> str:
     if trial.params is None or trial.macs is None:
         return ""
@@ -52,8 +56,8 @@ def _final_section(view: RunView) -> str:
     trained = view.config.evaluator == "train"
     what = "Test accuracy, %" if trained else f"{view.config.objective or view.config.reward}"
     how = (
-        f"Trained from scratch on train + validation under one recipe, {view.config.final_epochs} epochs, "
-        f"{len(rows[0].scores)} seeds, tested once each."
+        f"Trained from scratch on train + validation under one recipe, {_count(view.config.final_epochs, 'epoch')}, "
+        f"{_count(len(rows[0].scores), 'seed')}, tested once each."
         if trained
         else "Looked up in the table, once each."
     )

@@ -194,7 +194,9 @@ class Space:
         described = self.describe(architecture)
         if not hasattr(described, "network"):
             raise SpaceError(f"space '{self.name}' describes no network, only decisions; use an evaluator of its own")
-        graph: Graph = described.network(task, width or self.width, depth or self.depth)
+        graph: Graph = described.network(
+            task, self.width if width is None else width, self.depth if depth is None else depth
+        )
         return graph
 
     def _run(self, chooser: Chooser) -> tuple[Trace, Any]:
