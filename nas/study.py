@@ -89,7 +89,6 @@ def assemble(config: RunConfig, evaluator: Evaluator | None = None, space: Space
 
 def preparer(space: Space, task: Task, width: int | None, depth: int | None) -> Callable[[Architecture], Prepared]:
     """Return the function that turns an architecture into its key, network and cost for ``task``."""
-
     wide = space.width if width is None else width
     deep = space.depth if depth is None else depth
 
@@ -98,8 +97,7 @@ def preparer(space: Space, task: Task, width: int | None, depth: int | None) -> 
         if not hasattr(described, "network"):
             return Prepared(space.key(architecture))
         try:
-            size = space.width if width is None else width, space.depth if depth is None else depth
-            graph = described.network(task, *size)
+            graph = described.network(task, wide, deep)
             total = cost(graph)
         except GraphError as error:
             return Prepared(described.key(), problem=str(error))
