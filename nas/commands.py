@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from nas.runs import Run
 
 LISTS = ("spaces", "searchers", "evaluators", "datasets", "primitives", "blocks", "networks", "genotypes")
-PRESET: dict[str, tuple[str, dict[str, Any]]] = {
-    "space": ("space_args", {"nodes": 3}),
-    "searcher": ("searcher_args", {"population": 8, "tournament": 4}),
+PRESET: dict[str, dict[str, Any]] = {
+    "space": {"space_args": {"nodes": 3}, "width": 8, "depth": 1},
+    "searcher": {"searcher_args": {"population": 8, "tournament": 4}},
 }
-"""Arguments of the default space and searcher where the user names neither: a few minutes on two cores."""
+"""Settings of the default space and searcher where the user names neither: a few minutes on two cores."""
 
 
 def search(options: argparse.Namespace) -> int:
@@ -27,13 +27,16 @@ def search(options: argparse.Namespace) -> int:
     from nas.cli import settings_of
     from nas.run.config import RunConfig, load_toml
     from nas.runs import Run, folder_of, fresh_name
+    from nas.starts import start_architecture
 
     settings = load_toml(options.config) if options.config else {}
     RunConfig.from_json(settings, str(options.config))  # alone first: its errors name the file
     given = settings_of(options)
-    for name, (args, preset) in PRESET.items():
-        if name not in settings and name not in given and args not in settings:
-            settings[args] = preset
+    if "start_from" in given and "space" not in given:
+        given["space"] = start_architecture(given["start_from"][0]).space
+    for name, preset in PRESET.items():
+        if name not in settings and name not in given:
+            settings = {**preset, **settings}
     for name, value in given.items():
         settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
     config = RunConfig.from_json(settings, "search")

@@ -47,7 +47,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-MOST_LISTED = 30
+MOST_LISTED = 40
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

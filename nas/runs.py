@@ -153,7 +153,13 @@ class Run:
         else:
             seed = self.config.seed + 1
             config = replace(
-                self.config, searcher="random", searcher_args={}, baseline="none", final_seeds=0, seed=seed
+                self.config,
+                searcher="random",
+                searcher_args={},
+                start_from=(),
+                baseline="none",
+                final_seeds=0,
+                seed=seed,
             )
             run = Run.create(folder, config)
         self._baseline = run

@@ -17,8 +17,10 @@ from nas.run.config import RunConfig
 from nas.run.loop import Executor, Prepared, Settings
 from nas.run.seeds import SEARCH, stream
 from nas.searchers import SEARCHERS, make_searcher
+from nas.searchers.start import StartFrom
 from nas.space import SPACES, Space
 from nas.space.table import table_space
+from nas.starts import start_architectures
 from nas.table import Table, load_table
 from nas.training.data import check_dataset, task_of
 from nas.training.recipe import default_recipe
@@ -51,8 +53,6 @@ def completed(config: RunConfig) -> RunConfig:
     data["evaluator"] = evaluator
     if evaluator == "train":
         data.setdefault("dataset", "digits")
-        data.setdefault("width", 8)
-        data.setdefault("depth", 1)
         # a number, since results differ in their last bits with it; on 8x8 images threads wait more than they compute
         data.setdefault("threads", 1 if data["dataset"] == "digits" else os.cpu_count() or 1)
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else "none")
@@ -74,6 +74,8 @@ def assemble(config: RunConfig, evaluator: Evaluator | None = None, space: Space
     space = space or _space(config, table)
     with naming(f"searcher '{config.searcher}'"):
         searcher = make_searcher(config.searcher, space, config.searcher_args)
+    if config.start_from:
+        searcher = StartFrom(searcher, start_architectures(config.start_from, space))
     with naming(f"evaluator '{config.evaluator}'"):
         evaluator = evaluator or EVALUATORS[str(config.evaluator)].make(config.to_json())
     task = _task(config)

@@ -39,12 +39,7 @@ class Task:
 
 
 def freeze(value: Any) -> Value:
-    """Return ``value`` with lists turned into tuples, so that JSON and Python agree on decisions.
-
-    An object is no decision and raises :class:`SpaceError`.
-    """
-    if isinstance(value, Mapping):
-        raise SpaceError(f"a decision is a string, number, boolean, None or a list of them, found {dict(value)!r}")
+    """Return ``value`` with lists turned into tuples, so that JSON and Python agree on decisions."""
     return tuple(freeze(v) for v in value) if isinstance(value, list | tuple) else value
 
 
@@ -87,7 +82,14 @@ class Architecture:
         return cls(space, _pairs(decisions), _pairs(args))
 
 
+def _holds_object(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list | tuple) and any(map(_holds_object, value)))
+
+
 def _pairs(mapping: Mapping[str, Any]) -> tuple[tuple[str, Value], ...]:
+    for name, value in mapping.items():
+        if _holds_object(value):
+            raise SpaceError(f"decision '{name}' must be a string, number, boolean, null or list, found an object")
     return tuple((str(name), freeze(value)) for name, value in mapping.items())
 
 

@@ -45,8 +45,8 @@ class RunConfig:
     )
     trials: int = _option(16, "evaluations to spend; reused and refused proposals are free", 1)
     epochs: int = _option(3, "training epochs of a trial", 1)
-    width: int | None = _option(None, "channels of the first stage; default 8 to train", 1)
-    depth: int | None = _option(None, "cells a stage; default 1 to train", 1)
+    width: int | None = _option(None, "channels of the first stage; default the space's own", 1)
+    depth: int | None = _option(None, "cells a stage; default the space's own", 1)
     max_params: int | None = _option(None, "refuse networks of more parameters", 1)
     max_macs: int | None = _option(None, "refuse networks of more multiply-accumulates an image", 1)
     lag: int = _option(1, "proposal i sees results up to i - LAG; 0: whatever has arrived", 0)
@@ -56,6 +56,9 @@ class RunConfig:
     baseline: str | None = _option(None, "random: an equally long random search to compare with; none: no comparison")
     final_seeds: int = _option(3, "seeds of the final trainings; 0: no final comparison", 0)
     final_epochs: int = _option(10, "epochs of the final trainings", 1)
+    start_from: tuple[str, ...] = _option(
+        tuple, "network (see: list networks) or architecture file to begin with", meta="NAME|FILE"
+    )
     plugins: tuple[str, ...] = _option(
         tuple, "Python file with a space, searcher or evaluator of your own", meta="FILE.py"
     )

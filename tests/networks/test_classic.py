@@ -7,7 +7,7 @@ import torch
 from parity import assert_parity, timm_create, torchvision_models
 
 from nas.errors import GraphError
-from nas.graph import Graph, cost, layer_costs
+from nas.graph import Graph, cost, layers
 from nas.graph.module import build_module
 from search_spaces.networks import alexnet, lenet, senet  # noqa: F401  (registers the networks)
 from search_spaces.networks.alexnet import LRN
@@ -49,7 +49,7 @@ def test_parameter_counts_are_exact(name: str, params: int) -> None:
 
 @pytest.mark.parametrize("name", ["alexnet_lecture", "alexnet_two_gpus"])
 def test_alexnet_has_the_shapes_of_the_lecture(name: str) -> None:
-    rows = {row.name: row for row in layer_costs(built(name))}
+    rows = {row.name: row for row in layers(built(name))}
     assert [(layer, rows[layer].shape) for layer, _ in ALEXNET_SHAPES] == ALEXNET_SHAPES
     assert rows["stage1.conv1.conv"].params == (11 * 11 * 3 + 1) * 96 == 34_944
     assert rows["stage1.max_pool"].params == 0
@@ -62,8 +62,8 @@ def test_alexnet_in_megabytes() -> None:
 
 
 def test_two_gpus_halve_the_weights_of_the_grouped_layers_only() -> None:
-    one = {row.name: row.params for row in layer_costs(built("alexnet_lecture"))}
-    two = {row.name: row.params for row in layer_costs(built("alexnet_two_gpus"))}
+    one = {row.name: row.params for row in layers(built("alexnet_lecture"))}
+    two = {row.name: row.params for row in layers(built("alexnet_two_gpus"))}
     halved = {name for name in one if one[name] != two[name]}
     assert halved == {f"stage{i}.conv1.conv" for i in (2, 4, 5)}
     for name, bias in (("stage2", 256), ("stage4", 384), ("stage5", 256)):
@@ -82,7 +82,7 @@ def test_local_response_norm_is_the_formula_of_the_paper() -> None:
 
 
 def test_zfnet_has_the_maps_of_figure_3() -> None:
-    rows = {row.name: row.shape for row in layer_costs(built("zfnet"))}
+    rows = {row.name: row.shape for row in layers(built("zfnet"))}
     names = ["stage1.conv1.conv", "stage1.max_pool", "stage2.conv1.conv", "stage2.max_pool", "stage5.max_pool"]
     assert [rows[name][1] for name in names] == [110, 55, 26, 13, 6]
     assert [rows[f"stage{i}.conv1.conv"][0] for i in (3, 4, 5)] == [512, 1024, 512]
@@ -91,7 +91,7 @@ def test_zfnet_has_the_maps_of_figure_3() -> None:
 def test_lenet5_reads_28_and_32_pixels() -> None:
     small, large = built("lenet5", (1, 28, 28)), built("lenet5", (1, 32, 32))
     assert cost(small).params == cost(large).params == PARAMS["lenet5"]
-    kinds = [row.kind for row in layer_costs(small) if row.kind in ("conv", "avg_pool", "linear", "tanh")]
+    kinds = [row.kind for row in layers(small) if row.kind in ("conv", "avg_pool", "linear", "tanh")]
     assert kinds == [*["conv", "tanh", "avg_pool"] * 2, *["linear", "tanh"] * 2, "linear"]
     assert lenet.lenet5((1, 28, 28), 10, "sigmoid") != small
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from nas.graph import Cost, cost, layer_costs
+from nas.graph import Cost, cost, layers
 from nas.types import Task
 from search_spaces.networks.registry import NETWORKS
 from search_spaces.stages import PLANS, build
@@ -173,7 +173,7 @@ def test_mobilenet_v1_with_full_convolutions() -> None:
 
 def test_mobilenet_v1_is_mostly_pointwise() -> None:
     """Ibid., table 2: 94.86 % of the mult-adds and 74.59 % of the parameters, norms and the last bias not counted."""
-    rows = layer_costs(NETWORKS["mobilenetv1_100"].build())
+    rows = layers(NETWORKS["mobilenetv1_100"].build())
     pointwise = [row for row in rows if ".pointwise." in row.name and row.kind == "conv"]
     params = sum(row.params for row in rows if row.kind != "batch_norm") - 1000
     assert f"{sum(r.macs for r in pointwise) / sum(r.macs for r in rows):.4f}" == "0.9486"
@@ -182,7 +182,7 @@ def test_mobilenet_v1_is_mostly_pointwise() -> None:
 
 def test_vgg16_line_by_line() -> None:
     """The lecture prints 24 M numbers an image; it is 15.24 M, or 28.8 M where the ReLUs keep their own outputs."""
-    rows = layer_costs(NETWORKS["vgg16"].build())
+    rows = layers(NETWORKS["vgg16"].build())
     kept = [row for row in rows if row.kind in ("input", "conv", "max_pool", "linear")]
     assert sum(row.activations for row in kept) == 15_237_608
     assert sum(row.activations for row in rows if row in kept or row.kind == "relu") == 28_793_320

@@ -10,7 +10,7 @@ from parity import assert_parity, timm_create, torchvision_models
 from torch import nn
 
 from nas.errors import GraphError
-from nas.graph import Conv, Graph, GraphBuilder, Linear, cost, key, layer_costs
+from nas.graph import Conv, Graph, GraphBuilder, Linear, cost, key, layers
 from nas.graph.module import build_module
 from search_spaces.blocks import auxiliary
 from search_spaces.blocks import inception as blocks
@@ -90,7 +90,7 @@ def weights_and_macs(graph: Graph, prefix: str) -> tuple[int, int]:
     """Return the weights without biases, and the MACs, of the layers under ``prefix``."""
     ops = {node.name: node.op for node in graph.nodes}
     weights = macs = 0
-    for row in layer_costs(graph):
+    for row in layers(graph):
         op = ops[row.name]
         if row.name == prefix or row.name.startswith(f"{prefix}."):
             weights += row.params - (op.out if isinstance(op, Conv | Linear) else 0)

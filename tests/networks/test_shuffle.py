@@ -8,7 +8,7 @@ from parity import assert_parity, our_layers, randomise, torchvision_models
 from torch.nn import functional as F
 
 from nas.errors import GraphError
-from nas.graph import GraphBuilder, cost, layer_costs
+from nas.graph import GraphBuilder, cost, layers
 from nas.graph.module import build_module
 from search_spaces.blocks.shuffle import shuffle_v1, shuffle_v2
 from search_spaces.networks.registry import NETWORKS
@@ -42,7 +42,7 @@ def test_v1_by_width(name: str, params: int, macs: int, printed_params: float | 
 @pytest.mark.parametrize(("groups", "printed"), [(1, 143), (2, 140), (3, 137), (4, 133), (8, 137)])
 def test_v1_by_groups(groups: int, printed: int) -> None:
     """arXiv:1707.01083, table 2: the printed complexity is that of the convolutions, without the last linear layer."""
-    rows = layer_costs(shufflenet_v1(IMAGE, 1000, 1.0, groups))
+    rows = layers(shufflenet_v1(IMAGE, 1000, 1.0, groups))
     assert round(sum(row.macs for row in rows if row.kind == "conv") / 1e6) == printed
 
 
