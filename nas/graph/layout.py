@@ -17,7 +17,7 @@ _SWEEPS = 24
 _GAP_X, _GAP_Y, _PORT = 26.0, 30.0, 16.0
 _LANE = 10.0
 """Width that a passing arrow has in a layer."""
-_HEAVY = 4.0
+_HEAVY, _FIXED = 4.0, 1e6
 
 
 class Layout(NamedTuple):
@@ -135,7 +135,8 @@ def _crossings(rows: Sequence[Sequence[str]], above: Mapping[str, list[str]]) ->
 def _places(rows: Sequence[Sequence[str]], links: Sequence[Edge], widths: Mapping[str, float]) -> dict[str, float]:
     """Return the x of every vertex: near the mean of its neighbours, in order and without overlap.
 
-    Sweeps look up and down in turn; the last one looks up, so that chains hang straight below what they come from.
+    A box that has a layer for itself, but for lines that pass, stands in the middle: so a long network goes straight
+    down. Sweeps look up and down in turn; the last looks up, so that chains hang straight below what they come from.
     """
     above, below = _neighbours(links)
     xs: dict[str, float] = {}
@@ -148,8 +149,9 @@ def _places(rows: Sequence[Sequence[str]], links: Sequence[Edge], widths: Mappin
         downwards = sweep % 2 == 0
         near = above if downwards else below
         for row in rows if downwards else reversed(rows):
-            wishes = [_mean(v, near[v], xs) for v in row]
-            weights = [_HEAVY if _is_bend(v) else 1.0 for v in row]
+            alone = [v for v in row if not _is_bend(v)]
+            wishes = [0.0 if alone == [v] else _mean(v, near[v], xs) for v in row]
+            weights = [_FIXED if alone == [v] else _HEAVY if _is_bend(v) else 1.0 for v in row]
             xs.update(zip(row, _apart(wishes, weights, [widths[v] for v in row]), strict=True))
     return xs
 
