@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from nas.plugins import load_built_in, load_plugin, naming
 from nas.run.config import RunConfig
 from nas.run.loop import Executor, Prepared, Settings
 from nas.run.seeds import SEARCH, stream
-from nas.searchers import SEARCHERS, make_searcher
+from nas.searchers import make_searcher
 from nas.searchers.start import StartFrom
 from nas.space import SPACES, Space
 from nas.space.table import table_space
@@ -154,11 +154,17 @@ def _job(config: RunConfig) -> dict[str, Any]:
     }
 
 
+DRAWS = 20
+
+
 def _try_one(space: Space, prepare: Callable[[Architecture], Prepared], config: RunConfig, table: Table | None) -> None:
-    """Draw one architecture, so that sizes or names that cannot work are an error now and not twenty failed trials."""
-    architecture = space.sample(stream(config.seed, 0, 0, SEARCH))
-    prepared = prepare(architecture)
-    if prepared.problem:
+    """Draw an architecture that works, so that sizes or names that never can are an error now, not failed trials."""
+    for draw in range(DRAWS):
+        architecture = space.sample(stream(config.seed, draw, 0, SEARCH))
+        prepared = prepare(architecture)
+        if not prepared.problem:
+            break
+    else:
         raise ConfigError(f"space '{space.name}' cannot be built for this task: {prepared.problem}")
     if config.evaluator == "train" and prepared.graph is None:
         raise ConfigError(f"space '{space.name}' describes no network; the evaluator 'train' needs one")
@@ -174,8 +180,3 @@ def _check_fit(table: Table, space: Space, architecture: Architecture) -> None:
         missing = [option for option in space.options(name) if option not in table.options[name]]
         if missing:
             raise ConfigError(f"{where}: the table has no option {missing[0]!r} of decision '{name}'")
-
-
-def searcher_names() -> Mapping[str, str]:
-    """Return every registered searcher with its summary."""
-    return {name: SEARCHERS[name].summary for name in SEARCHERS}

@@ -12,6 +12,7 @@ import pytest
 
 import nas
 from nas.cli import main
+from nas.starts import start_architecture
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "--width 2 --depth 1 --epochs 1 --final-epochs 1 --threads 1 --space-arg nodes=2"
@@ -102,3 +103,18 @@ def test_a_search_on_real_cifar10_ends_with_a_report(shared_data, tmp_path):
     assert summary["queries"] == 12
     assert summary["test_reads"] == 3
     assert "Final comparison" in (tmp_path / "cifar" / "report.md").read_text()
+
+
+def test_a_search_may_start_from_named_networks(tmp_path):
+    run(
+        f"search --name improve --results-dir {tmp_path} --start-from resnet18 --start-from mobilenet_v2 "
+        f"--dataset digits {EVOLUTION} --trials 5 --epochs 1 --width 2 --threads 1 --baseline none "
+        "--final-seeds 1 --final-epochs 1"
+    )
+    with (tmp_path / "improve" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    task = nas.Task("digits", (1, 8, 8), 10)
+    for row, name in zip(rows, ("resnet18", "mobilenet_v2"), strict=False):
+        graph = nas.build(start_architecture(name), task, width=2)
+        assert int(row["macs"]) == nas.cost(graph).macs
+    assert json.loads((tmp_path / "improve" / "summary.json").read_text())["queries"] == 5
