@@ -32,8 +32,10 @@ def search(options: argparse.Namespace) -> int:
     settings = load_toml(options.config) if options.config else {}
     RunConfig.from_json(settings, str(options.config))  # alone first: its errors name the file
     given = settings_of(options)
-    if "start_from" in given and "space" not in given:
-        given["space"] = start_architecture(given["start_from"][0]).space
+    start = given.get("start_from") or settings.get("start_from")
+    if start and "space" not in given and "space" not in settings:
+        first = start_architecture(start[0])
+        settings = {"space_args": dict(first.args), **settings, "space": first.space}
     for name, preset in PRESET.items():
         if name not in settings and name not in given:
             settings = {**preset, **settings}

@@ -107,6 +107,6 @@ def _output(path: Path, suffix: str) -> Path:
 def parse_shape(text: str) -> tuple[int, ...]:
     """Return (C, H, W) of a flag's text."""
     parts = text.split(",")
-    if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+    if len(parts) != 3 or not all(p.isdecimal() and len(p) < 10 and int(p) > 0 for p in parts):
         raise ConfigError(f"--input must be C,H,W: three whole numbers of at least 1, found '{text}'")
     return tuple(int(p) for p in parts)

@@ -6,17 +6,26 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from nas.errors import ConfigError, unknown
+from nas.errors import ConfigError, SpaceError, unknown
 from nas.files import read_json
 from nas.space import Space
 from nas.types import Architecture
 
 
+def is_path(text: str) -> bool:
+    """Return whether ``text`` can be no name; a name wins over a file of that name, ``./NAME`` is the file."""
+    return "/" in text or text.endswith(".json")
+
+
 def start_architecture(text: str) -> Architecture:
     """Return the architecture of a named network or a file; what is neither raises :class:`ConfigError`."""
-    if "/" in text or text.endswith(".json"):
-        return Architecture.from_json(read_json(Path(text)))
     plans = import_module("search_spaces.stages").PLANS
+    if is_path(text) or (text not in plans and Path(text).is_file()):
+        data = read_json(Path(text))
+        try:
+            return Architecture.from_json(data)
+        except SpaceError as error:
+            raise ConfigError(f"--start-from {text}: {error}") from None
     if text not in plans:
         raise ConfigError(f"--start-from: {unknown('network of the space stages', text, plans)}")
     found: Architecture = import_module("search_spaces.spaces.stages").start_architecture(text)
@@ -32,6 +41,9 @@ def start_architectures(texts: Sequence[str], space: Space) -> list[Architecture
             raise ConfigError(
                 f"--start-from {text}: it is of space '{architecture.space}', the search of '{space.name}'"
             )
-        space.describe(architecture)
+        try:
+            space.describe(architecture)
+        except SpaceError as error:
+            raise ConfigError(f"--start-from {text}: {error}") from None
         found.append(architecture)
     return found

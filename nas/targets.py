@@ -12,6 +12,7 @@ from nas.errors import ConfigError, unknown
 from nas.graph import Graph, key
 from nas.plugins import load_built_in, load_plugin
 from nas.space import SPACES, Cells
+from nas.starts import is_path
 from nas.types import Architecture, Shape, Task
 
 
@@ -47,16 +48,17 @@ def find(text: str, size: Size, plugins: Sequence[str] = ()) -> Target:
     load_built_in()
     for plugin in plugins:
         load_plugin(plugin)
-    if _is_file(text):
-        return _from_file(text, size)
     networks = import_module("search_spaces.networks.registry").NETWORKS
     genotypes = import_module("search_spaces.genotypes").GENOTYPES
+    if is_path(text) or (text not in networks and text not in genotypes and Path(text).is_file()):
+        return _from_file(text, size)
     if text in networks:
         info = networks[text]
         _no_cells_size(text, size)
         graph = info.build(size.shape, size.classes, size.aux)
         return Target(text, graph, key(graph), {})
     if text in genotypes:
+        _no_heads(text, size)
         cells = genotypes[text].genotype.cells()
         skeleton = import_module("search_spaces.large_skeleton").darts_cifar
         task = Task(text, size.shape or (3, 32, 32), size.classes or 10)
@@ -65,21 +67,19 @@ def find(text: str, size: Size, plugins: Sequence[str] = ()) -> Target:
     raise ConfigError(unknown("network, genotype or file", text, [*networks, *genotypes]))
 
 
-def _is_file(text: str) -> bool:
-    return "/" in text or text.endswith(".json") or Path(text).is_file()
-
-
 def _from_file(text: str, size: Size) -> Target:
     found = load(Path(text))
     if isinstance(found, Architecture):
         return _built(text, found, size)
     _no_cells_size(text, size)
-    if size.aux:
-        raise ConfigError(f"'{text}' is a graph and has the outputs it has; --aux goes with a named network")
+    _no_heads(text, size)
+    if size.classes is not None:
+        raise ConfigError(f"'{text}' is a graph and has the classes it has; --classes goes with what is built anew")
     return Target(text, found.resized(size.shape) if size.shape else found, key(found), {})
 
 
 def _built(text: str, architecture: Architecture, size: Size) -> Target:
+    _no_heads(text, size)
     space = SPACES[architecture.space].with_args(dict(architecture.args))
     task = Task("inspect", size.shape or (3, 32, 32), size.classes or 10)
     described = space.describe(architecture)
@@ -92,3 +92,8 @@ def _no_cells_size(text: str, size: Size) -> None:
     for name in ("width", "depth"):
         if getattr(size, name) is not None:
             raise ConfigError(f"--{name} goes with an architecture or a genotype; '{text}' has a size of its own")
+
+
+def _no_heads(text: str, size: Size) -> None:
+    if size.aux:
+        raise ConfigError(f"--aux goes with a named network; '{text}' has no auxiliary heads")

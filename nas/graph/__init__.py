@@ -7,6 +7,7 @@ from nas.graph.builder import GraphBuilder
 from nas.graph.canonical import cells_key, key, normal_form
 from nas.graph.convolutions import Conv, Linear, TransposedConv
 from nas.graph.cost import Cost, LayerCost, cost, layers, receptive_field, shapes_of
+from nas.graph.fold import fold_batch_norms
 from nas.graph.graph import GRAPH_FORMAT, Graph, Node
 from nas.graph.operators import (
     Add,
@@ -87,6 +88,7 @@ __all__ = [
     "Zero",
     "cells_key",
     "cost",
+    "fold_batch_norms",
     "key",
     "layers",
     "normal_form",

@@ -60,8 +60,9 @@ def draw_svg(graph: Graph, level: int | None = None, title: str = "", legend: bo
         parts.append(_text(_MARGIN, y, text, size, bold=size == _TITLE, anchor="start"))
         y += 8
     parts.append(f'<g transform="translate({_n(left)} {_n(top)})">')
-    parts += [_edge(u, v, layout.routes[u, v]) for u, v in shown.edges]
+    # arrows come last: the box behind repeated blocks would hide their heads
     parts += [_node(box, layout, sizes[name]) for name, box in shown.boxes.items()]
+    parts += [_edge(u, v, layout.routes[u, v]) for u, v in shown.edges]
     parts.append("</g>")
     if key:
         parts.append(f'<g transform="translate({_MARGIN} {_n(height - key_height - _MARGIN / 2)})">')
