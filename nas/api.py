@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +71,37 @@ def search(
     ``evaluator`` gets a :class:`Job` (its ``architecture``, and its ``graph`` where the space describes networks; see
     :func:`build_module`) and returns the reward to maximise or :class:`Metrics`. An exception fails that trial only.
     With a ``name`` every result is on disk in ``results_dir/name/journal.jsonl`` before it is used, and calling again
-    with the same name goes on where the last call ended; without, the search lives in memory.
+    with the same name and all else equal but ``trials`` goes on where the last call ended; without, the search lives in
+    memory.
     Wrong arguments raise :class:`nas.errors.NasError` before anything is evaluated.
     """
     if type(trials) is not int or trials < 1:
         raise ConfigError(f"trials must be a whole number of at least 1, found {trials!r}")
     if not callable(evaluator):
         raise ConfigError(f"an evaluator is a function of a job, found {type(evaluator).__name__}")
+    for what, value, least in (("seed", seed, 0), ("epochs", epochs, 1), ("lag", 1 if lag is None else lag, 1)):
+        if type(value) is not int or value < least:
+            raise ConfigError(f"{what} must be a whole number of at least {least}, found {value!r}")
     found = space_of(space, **(space_args or {}))
+    named = searcher if isinstance(searcher, str) else type(searcher).__name__
     if isinstance(searcher, str):
         searcher = make_searcher(searcher, found, searcher_args or {})
+    if not callable(getattr(searcher, "ask", None)):
+        raise ConfigError(f"a searcher is a name or has a method ask(history, rng), found {named}")
     settings = Settings(task, trials, epochs, seed, max_params, max_macs)
     journal: Sink = MemoryJournal()
     ledger = Ledger(lag)
     if name is not None:
-        study = {"space": found.name, "args": found.args, "seed": seed}
-        journal, ledger = _open(Path(results_dir), name, study, lag)
+        study = {
+            "space": found.name,
+            "args": found.args,
+            "searcher": named,
+            "searcher_args": dict(searcher_args or {}),
+            "settings": asdict(replace(settings, trials=0)),
+            "size": [width, depth],
+            "lag": lag,
+        }
+        journal, ledger = _open(Path(results_dir), name, json.loads(json.dumps(study)), lag)
     try:
         prepare = preparer(found, task, width, depth)
         reason = Loop(searcher, prepare, InlineExecutor(evaluator), journal, ledger, settings, observe).run()
@@ -101,10 +117,16 @@ def _open(results: Path, name: str, study: dict[str, Any], lag: int | None) -> t
         path.parent.mkdir(parents=True, exist_ok=True)
         return Journal.create(path, {"study": study}), Ledger(lag)
     journal, events, _ = Journal.open(path)
-    if events[0].get("study") != study:
+    try:
+        found = events[0].get("study", {})
+        differs = [key for key in study if found.get(key) != study[key]]
+        if differs:
+            was, now = found.get(differs[0]), study[differs[0]]
+            raise ConfigError(f"run '{name}' belongs to another search: its {differs[0]} is {was}, not {now}")
+        return journal, fold(events, lag)
+    except BaseException:
         journal.close()
-        raise ConfigError(f"run '{name}' belongs to another search: {events[0].get('study')}, not {study}")
-    return journal, fold(events, lag)
+        raise
 
 
 def load(path: str | Path) -> Architecture | Graph:

@@ -36,6 +36,9 @@ def search(options: argparse.Namespace) -> int:
     if start and "space" not in given and "space" not in settings:
         first = start_architecture(start[0])
         settings = {"space_args": dict(first.args), **settings, "space": first.space}
+    for name, args in (("space", "space_args"), ("searcher", "searcher_args")):
+        if name in given and given[name] != settings.get(name):
+            settings = {key: value for key, value in settings.items() if key != args}  # they belong to another
     for name, preset in PRESET.items():
         if name not in settings and name not in given:
             settings = {**preset, **settings}

@@ -34,12 +34,15 @@ class JournalError(NasError):
     """The journal of a run cannot be read, written or locked."""
 
 
+FAILURE_KINDS = ("diverged", "oom", "timeout", "crashed", "over_limit", "error")
+
+
 class EvaluationError(NasError):
-    """A trial failed; ``kind`` is one of :data:`nas.types.FAILURE_KINDS`."""
+    """A trial failed; ``kind`` is one of :data:`FAILURE_KINDS`, ``error`` for any other."""
 
     def __init__(self, message: str, kind: str = "error") -> None:
         super().__init__(message)
-        self.kind = kind
+        self.kind = kind if kind in FAILURE_KINDS else "error"
 
 
 def one_line(error: BaseException) -> str:
@@ -53,7 +56,8 @@ MOST_LISTED = 40
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return the message for an unknown ``name``: the nearest known name, then all unless they are too many."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    hint = f"; did you mean '{folded[near[0]]}'?" if near else ""
     listed = f"known: {', '.join(names) or 'none'}" if len(names) <= MOST_LISTED else f"{len(names)} are known"
     return f"unknown {what} '{name}'{hint} ({listed})"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.errors import EvaluationError, one_line
 from nas.evaluators.table import objective_of
 from nas.graph import Graph, cost
 from nas.run.config import RunConfig
@@ -77,8 +79,9 @@ def run_finals(
         if twin is not None:
             event |= {k: v for k, v in twin.items() if k not in (*event, "seq", "crc")}
         else:
-            _append(journal, ledger, {"event": "test_read", "role": finalist.role, "number": number})
-            event |= {"key": finalist.key, **_measure(config, study, finalist, number, best_folder)}
+            if config.evaluator == "train" or config.objective:
+                _append(journal, ledger, {"event": "test_read", "role": finalist.role, "number": number})
+            event |= {"key": finalist.key, **_tested(config, study, finalist, number, best_folder)}
         _append(journal, ledger, event)
     observe(len(plan), len(plan))
     return True
@@ -89,11 +92,21 @@ def _append(journal: Sink, ledger: Ledger, event: dict[str, Any]) -> None:
     ledger.apply(event)
 
 
+def _tested(config: RunConfig, study: Study, finalist: Finalist, number: int, best_folder: Path) -> dict[str, Any]:
+    """Return the score, or why there is none: a final training that diverges must not keep a run from its report."""
+    try:
+        return _measure(config, study, finalist, number, best_folder)
+    except EvaluationError as error:
+        return {"score": None, "failure": one_line(error), "seconds": 0.0, **_size(finalist.graph)}
+
+
 def _measure(config: RunConfig, study: Study, finalist: Finalist, number: int, best_folder: Path) -> dict[str, Any]:
     if study.table is not None:
         assert finalist.architecture is not None
         objective = config.objective or config.reward or ""
         value = objective_of(study.table, finalist.architecture, objective, config.dataset)
+        if not math.isfinite(value):
+            raise EvaluationError(f"column '{objective}' of the table is {value} for the winner", "diverged")
         return {"score": value, "seconds": 0.0, **_size(finalist.graph)}
     from nas.evaluators.final import train_final
     from nas.training.weights import save_weights

@@ -28,7 +28,7 @@ def inspect(options: argparse.Namespace) -> int:
     return 0
 
 
-def facts_of(graph: Any, name: str) -> dict[str, Any]:
+def facts_of(graph: Any, key: str) -> dict[str, Any]:
     """Return what ``inspect`` tells of a graph; memory is in bytes for a batch of one image."""
     from nas.graph import cost, receptive_field
     from nas.graph.memory import memory_peak
@@ -52,7 +52,7 @@ def facts_of(graph: Any, name: str) -> dict[str, Any]:
         "output_shape": list(total.output_shape),
         "receptive_field": list(receptive_field(graph)),
         "nodes": len(graph.nodes),
-        "key": name,
+        "key": key,
     }
 
 
@@ -89,11 +89,11 @@ def source(options: argparse.Namespace) -> int:
 
 
 def _target(options: argparse.Namespace) -> Any:
-    from nas.targets import Size, find
+    from nas.targets import Wanted, find
 
     shape = parse_shape(options.input) if options.input else None
-    size = Size(shape, options.classes, options.width, options.depth, options.aux)
-    return find(options.target, size, options.plugins)
+    wanted = Wanted(shape, options.classes, options.width, options.depth, options.aux)
+    return find(options.target, wanted, options.plugins)
 
 
 def _output(path: Path, suffix: str) -> Path:

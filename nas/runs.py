@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -17,15 +18,14 @@ from nas.files import sync_folder, write_atomic, write_json
 from nas.finals import finalists, run_finals
 from nas.plugins import naming
 from nas.report.outputs import write_outputs
+from nas.report.view import BASELINE
 from nas.run.config import RunConfig, config_of
 from nas.run.journal import Journal
 from nas.run.ledger import Ledger, fold
 from nas.run.loop import Loop
 from nas.study import Study, assemble, completed
-from nas.types import Trial
+from nas.types import Architecture, Trial
 
-BASELINE = "random"
-"""Sub-folder of a run that holds its random search."""
 NAME_RULE = "a name is at most 100 letters, digits, dots, dashes and underscores, and does not begin with a dot"
 
 
@@ -61,7 +61,8 @@ class Run:
             raise ConfigError(_taken(folder))
         config = completed(config)
         study = assemble(config)
-        journal = _write_new(folder, config)
+        start = [architecture.to_json() for architecture in study.start]
+        journal = _write_new(folder, {"config": config.to_json(), **({"start": start} if start else {})})
         return cls(folder, config, study, journal, Ledger(study.lag))
 
     @classmethod
@@ -71,7 +72,8 @@ class Run:
         journal, events, warning = Journal.open(path)
         try:
             config = config_of(events[0], folder.name)
-            study = assemble(config)
+            start = [Architecture.from_json(data) for data in events[0].get("start", [])]
+            study = assemble(config, start)
             run = cls(folder, config, study, journal, fold(events, study.lag))
         except BaseException:
             journal.close()
@@ -97,6 +99,7 @@ class Run:
             write_outputs(self.folder)
             return reason
         finally:
+            self.study.executor.close()
             self.journal.close()
 
     def _search(self, observe: Observer, phase: str = "search") -> str:
@@ -160,6 +163,7 @@ class Run:
                 baseline="none",
                 final_seeds=0,
                 seed=seed,
+                trials=max(1, self.ledger.queries),  # where the search ended early, so does what it is compared with
             )
             run = Run.create(folder, config)
         self._baseline = run
@@ -169,19 +173,20 @@ class Run:
             reason = run._search(observe, "random")
             run.journal.append([{"event": "stopped", "reason": reason, "time": time.time()}])
         finally:
+            run.study.executor.close()
             run.journal.close()
         return reason, run.ledger.best()
 
 
-def _write_new(folder: Path, config: RunConfig) -> Journal:
+def _write_new(folder: Path, header: dict[str, Any]) -> Journal:
     """Write the first files of a run beside ``folder`` and move them there, so that it exists whole or not at all."""
     staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
     try:
         _sweep(folder)
         staging.mkdir(parents=True)
-        write_atomic(staging / "config.toml", tomli_w.dumps(config.to_json()))
+        write_atomic(staging / "config.toml", tomli_w.dumps(header["config"]))
         write_json(staging / "environment.json", environment())
-        journal = Journal.create(staging / "journal.jsonl", {"config": config.to_json(), "time": time.time()})
+        journal = Journal.create(staging / "journal.jsonl", {**header, "time": time.time()})
         sync_folder(staging)
         staging.rename(folder)
         sync_folder(folder.parent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,24 @@ from nas.errors import ConfigError, GraphError, unknown
 from nas.evaluators import EVALUATORS
 from nas.executors.inline import InlineExecutor
 from nas.graph import cost
+from nas.graph import key as graph_key
 from nas.plugins import load_built_in, load_plugin, naming
 from nas.run.config import RunConfig
 from nas.run.loop import Executor, Prepared, Settings
 from nas.run.seeds import SEARCH, stream
 from nas.searchers import make_searcher
 from nas.searchers.start import StartFrom
-from nas.space import SPACES, Space
+from nas.space import SPACES, Network, Space
+from nas.space.space import decisions_key
 from nas.space.table import table_space
 from nas.starts import start_architectures
 from nas.table import Table, load_table
-from nas.training.data import check_dataset, task_of
+from nas.training.data import check_dataset, load_splits, task_of
 from nas.training.recipe import default_recipe
 from nas.types import Architecture, Evaluator, Searcher, Task
 
 EXECUTORS: dict[str, Callable[[Evaluator], Executor]] = {"inline": InlineExecutor}
 DEFAULT_TASK = Task("images", (3, 32, 32), 10)
-DEFAULT_SPACE_ARGS = {"nasnet": {"nodes": 3}}
-"""Arguments of a space when the command line names neither it nor them: small enough for a laptop."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Study:
     settings: Settings
     lag: int | None
     table: Table | None = None
+    start: tuple[Architecture, ...] = ()
 
 
 def completed(config: RunConfig) -> RunConfig:
@@ -51,6 +52,10 @@ def completed(config: RunConfig) -> RunConfig:
     data = config.to_json()
     evaluator = config.evaluator or ("table" if config.table else "train")
     data["evaluator"] = evaluator
+    for name in ("table", "data_dir"):
+        if name in data:
+            data[name] = str(Path(data[name]).resolve())  # so that a run can be resumed from anywhere
+    data["plugins"] = [str(Path(plugin).resolve()) for plugin in config.plugins]
     if evaluator == "train":
         data.setdefault("dataset", "digits")
         # a number, since results differ in their last bits with it; on 8x8 images threads wait more than they compute
@@ -61,8 +66,11 @@ def completed(config: RunConfig) -> RunConfig:
     return RunConfig.from_json(data)
 
 
-def assemble(config: RunConfig, evaluator: Evaluator | None = None, space: Space | None = None) -> Study:
-    """Build and check every part that a completed ``config`` names; ``evaluator`` and ``space`` may be given ready."""
+def assemble(config: RunConfig, start: Sequence[Architecture] = ()) -> Study:
+    """Build and check every part that a completed ``config`` names.
+
+    ``start`` are the first proposals as a journal holds them; without, they are read from what ``config`` names.
+    """
     load_built_in()
     for plugin in config.plugins:
         load_plugin(plugin)
@@ -71,13 +79,14 @@ def assemble(config: RunConfig, evaluator: Evaluator | None = None, space: Space
     if config.executor not in EXECUTORS:
         raise ConfigError(unknown("executor", config.executor, EXECUTORS))
     table = _table(config)
-    space = space or _space(config, table)
+    space = _space(config, table)
     with naming(f"searcher '{config.searcher}'"):
         searcher = make_searcher(config.searcher, space, config.searcher_args)
-    if config.start_from:
-        searcher = StartFrom(searcher, start_architectures(config.start_from, space))
+    start = tuple(start) or tuple(start_architectures(config.start_from, space))
+    if start:
+        searcher = StartFrom(searcher, start)
     with naming(f"evaluator '{config.evaluator}'"):
-        evaluator = evaluator or EVALUATORS[str(config.evaluator)].make(config.to_json())
+        evaluator = EVALUATORS[str(config.evaluator)].make(config.to_json())
     task = _task(config)
     prepare = preparer(space, task, config.width, config.depth)
     settings = Settings(
@@ -85,8 +94,12 @@ def assemble(config: RunConfig, evaluator: Evaluator | None = None, space: Space
     )
     with naming(f"space '{space.name}'"):
         _try_one(space, prepare, config, table)
+    for architecture, name in zip(start, config.start_from, strict=False):
+        problem = prepare(architecture).problem
+        if problem:
+            raise ConfigError(f"--start-from {name} cannot be built for this task: {problem}")
     executor = EXECUTORS[config.executor](evaluator)
-    return Study(space, searcher, evaluator, executor, prepare, settings, config.lag or None, table)
+    return Study(space, searcher, evaluator, executor, prepare, settings, config.lag or None, table, start)
 
 
 def preparer(space: Space, task: Task, width: int | None, depth: int | None) -> Callable[[Architecture], Prepared]:
@@ -97,13 +110,14 @@ def preparer(space: Space, task: Task, width: int | None, depth: int | None) -> 
     def prepare(architecture: Architecture) -> Prepared:
         described = space.describe(architecture)
         if not hasattr(described, "network"):
-            return Prepared(space.key(architecture))
+            return Prepared(decisions_key(architecture))
         try:
             graph = described.network(task, wide, deep)
             total = cost(graph)
         except GraphError as error:
-            return Prepared(described.key(), problem=str(error))
-        return Prepared(described.key(), graph, total.params, total.macs)
+            return Prepared(decisions_key(architecture), problem=str(error))
+        key = graph_key(graph) if isinstance(described, Network) else described.key()
+        return Prepared(key, graph, total.params, total.macs)
 
     return prepare
 
@@ -136,6 +150,8 @@ def _task(config: RunConfig) -> Task:
         return DEFAULT_TASK
     assert config.dataset is not None
     check_dataset(config.dataset, config.data_dir)
+    if config.train_images is not None or config.validation_images is not None:
+        load_splits(config.dataset, config.data_dir, 0, config.validation_images, config.train_images)
     return task_of(config.dataset, config.data_dir)
 
 

@@ -17,7 +17,7 @@ from nas.types import Architecture, Shape, Task
 
 
 @dataclass(frozen=True)
-class Size:
+class Wanted:
     """What the user asks of a network: image (C, H, W), classes, width, depth; None is the target's own."""
 
     shape: Shape | None = None
@@ -43,7 +43,7 @@ class Target:
     cells: dict[str, Graph]
 
 
-def find(text: str, size: Size, plugins: Sequence[str] = ()) -> Target:
+def find(text: str, size: Wanted, plugins: Sequence[str] = ()) -> Target:
     """Return what ``text`` names; an unknown name raises :class:`ConfigError` with the nearest one."""
     load_built_in()
     for plugin in plugins:
@@ -67,7 +67,7 @@ def find(text: str, size: Size, plugins: Sequence[str] = ()) -> Target:
     raise ConfigError(unknown("network, genotype or file", text, [*networks, *genotypes]))
 
 
-def _from_file(text: str, size: Size) -> Target:
+def _from_file(text: str, size: Wanted) -> Target:
     found = load(Path(text))
     if isinstance(found, Architecture):
         return _built(text, found, size)
@@ -78,7 +78,7 @@ def _from_file(text: str, size: Size) -> Target:
     return Target(text, found.resized(size.shape) if size.shape else found, key(found), {})
 
 
-def _built(text: str, architecture: Architecture, size: Size) -> Target:
+def _built(text: str, architecture: Architecture, size: Wanted) -> Target:
     _no_heads(text, size)
     space = SPACES[architecture.space].with_args(dict(architecture.args))
     task = Task("inspect", size.shape or (3, 32, 32), size.classes or 10)
@@ -88,12 +88,12 @@ def _built(text: str, architecture: Architecture, size: Size) -> Target:
     return Target(text, graph, space.key(architecture), cells)
 
 
-def _no_cells_size(text: str, size: Size) -> None:
+def _no_cells_size(text: str, size: Wanted) -> None:
     for name in ("width", "depth"):
         if getattr(size, name) is not None:
             raise ConfigError(f"--{name} goes with an architecture or a genotype; '{text}' has a size of its own")
 
 
-def _no_heads(text: str, size: Size) -> None:
+def _no_heads(text: str, size: Wanted) -> None:
     if size.aux:
         raise ConfigError(f"--aux goes with a named network; '{text}' has no auxiliary heads")

@@ -7,6 +7,7 @@ An architecture is the recorded trace of a space's choices. A searcher turns a :
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,6 @@ Value: TypeAlias = Any
 """A decision: a string, a number, a boolean, or a tuple of them."""
 
 ARCHITECTURE_FORMAT = "nas/architecture/1"
-FAILURE_KINDS = ("diverged", "oom", "timeout", "crashed", "over_limit", "error")
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,12 @@ def _pairs(mapping: Mapping[str, Any]) -> tuple[tuple[str, Value], ...]:
 class Proposal:
     """What a searcher wants evaluated next.
 
-    ``epochs`` is the training budget (0: the run's default). ``continue_from`` names the trial whose checkpoint the
-    training continues. ``info`` is JSON that the searcher wants back in the history (parents, log-probability).
+    ``epochs`` is the training budget (0: the run's default). ``info`` is JSON that the searcher wants back in the
+    history (parents, log-probability).
     """
 
     architecture: Architecture
     epochs: int = 0
-    continue_from: int | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -121,11 +120,20 @@ class Metrics:
     simulated: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (("reward", self.reward), ("seconds", self.seconds), *self.values.items()):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise EvaluationError(f"metric '{name}' is {type(value).__name__}; a metric is a number")
-            if not math.isfinite(value):
-                raise EvaluationError(f"metric '{name}' is {value}; metrics must be finite numbers", "diverged")
+        object.__setattr__(self, "reward", _finite("reward", self.reward))
+        object.__setattr__(self, "seconds", _finite("seconds", self.seconds))
+        object.__setattr__(self, "values", {name: _finite(name, value) for name, value in self.values.items()})
+
+
+def _finite(name: Any, value: Any) -> float:
+    if not isinstance(name, str):
+        raise EvaluationError(f"the name of a metric is a string, found {name!r}")
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+        raise EvaluationError(f"metric '{name}' is {type(value).__name__}; a metric is a number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise EvaluationError(f"metric '{name}' is {number}; metrics must be finite numbers", "diverged")
+    return number
 
 
 @dataclass(frozen=True)
@@ -140,8 +148,9 @@ class Failure:
 class Trial:
     """One proposal and what became of it.
 
-    ``status`` is ``pending``, ``done``, ``failed``, ``pruned`` or ``reused``; a reused trial carries the metrics or
-    the failure of trial ``of``, which has the same canonical ``key`` and epochs.
+    ``status`` is ``pending``, ``done``, ``failed``, ``reused`` or ``refused``; a reused trial carries the metrics or
+    the failure of trial ``of``, which has the same canonical ``key`` and epochs (``waiting`` until that is there); a
+    refused one is over a limit or cannot be built, and its failure says why.
     """
 
     index: int
@@ -189,24 +198,21 @@ class History:
             self._digests = chain([], self.results)
         return self._digests[count - 1] if count else 0
 
-    def best(self) -> Trial | None:
-        """Return the result with the highest reward (the earliest of equals), or None."""
-        scored = [t for t in self.results if t.reward is not None]
-        return max(scored, key=lambda t: (t.reward, -t.index)) if scored else None
-
 
 def chain(digests: list[int], trials: Sequence[Trial]) -> list[int]:
     """Append to ``digests`` the running fingerprint of ``trials`` and return it."""
     last = digests[-1] if digests else 0
     for t in trials:
-        last = hash((last, t.index, t.key, t.status, t.reward, t.architecture, t.proposal.epochs))
+        result = (t.metrics and tuple(sorted(t.metrics.values.items())), t.failure and t.failure.kind, t.params, t.macs)
+        info = json.dumps(dict(t.proposal.info), sort_keys=True, default=str)
+        last = hash((last, t.index, t.key, t.status, t.reward, t.architecture, t.proposal.epochs, info, result))
         digests.append(last)
     return digests
 
 
 @dataclass(frozen=True)
 class Job:
-    """One evaluation to do: what a worker needs, as plain data (:meth:`to_json`) but for the graph, built on demand.
+    """One evaluation to do: what a worker needs, as values.
 
     ``graph`` is None when the space describes no network (a published table, a plain function's parameters).
     ``settings`` are the evaluator's own (recipe, dataset, folder). ``seed`` is the seed of this trial alone.
@@ -232,13 +238,6 @@ class Outcome:
     index: int
     result: Metrics | Failure
     seconds: float
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much a search may spend: ``trials`` evaluations (reused and refused proposals cost none)."""
-
-    trials: int
 
 
 class Searcher(Protocol):

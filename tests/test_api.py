@@ -47,8 +47,27 @@ def test_a_named_search_goes_on_where_it_ended(tmp_path):
     assert len(seen) == len(set(seen)) == 25
     assert [t.architecture for t in long.trials[: len(short.trials)]] == [t.architecture for t in short.trials]
     assert [(t.architecture, t.reward) for t in long.trials] == [(t.architecture, t.reward) for t in whole.trials]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"searcher": "local"},
+        {"searcher_args": {"population": 5}},
+        {"epochs": 2},
+        {"lag": 2},
+        {"width": 4},
+        {"depth": 2},
+        {"max_params": 5},
+        {"task": nas.Task("other", (1, 8, 8), 3)},
+    ],
+)
+def test_a_name_belongs_to_one_search(tmp_path, other):
+    nas.search(count_ones, ones, trials=2, name="bits", results_dir=tmp_path)
     with pytest.raises(ConfigError, match="belongs to another search"):
-        nas.search(count_ones, ones, trials=5, seed=1, name="bits", results_dir=tmp_path)
+        nas.search(count_ones, ones, trials=5, name="bits", results_dir=tmp_path, **other)
+    nas.search(count_ones, ones, trials=3, name="bits", results_dir=tmp_path)  # the lock was released
 
 
 def test_a_job_carries_the_network_and_its_seed():
@@ -87,6 +106,10 @@ def test_what_was_found_can_be_saved_loaded_and_built_at_another_size(tmp_path):
         ({"searcher": "evolutio"}, "did you mean 'evolution'"),
         ({"trials": 0}, "at least 1"),
         ({"trials": 2.5}, "whole number"),
+        ({"seed": -1}, "seed must be"),
+        ({"lag": 0}, "lag must be"),
+        ({"epochs": 0}, "epochs must be"),
+        ({"searcher": 3}, "has a method ask"),
         ({"evaluator": "train"}, "an evaluator is a function"),
         ({"space_args": {"nodes": 3}}, "unknown argument 'nodes'"),
         ({"name": "a/b"}, "run name 'a/b'"),

@@ -118,3 +118,29 @@ def test_a_search_may_start_from_named_networks(tmp_path):
         graph = nas.build(start_architecture(name), task, width=2)
         assert int(row["macs"]) == nas.cost(graph).macs
     assert json.loads((tmp_path / "improve" / "summary.json").read_text())["queries"] == 5
+
+
+def test_a_final_training_that_diverges_is_in_the_report_and_keeps_nothing_from_it(tmp_path, monkeypatch):
+    def diverges(*args, **kwargs):
+        raise nas.EvaluationError("the training loss is nan", "diverged")
+
+    monkeypatch.setattr("nas.evaluators.final.train_final", diverges)
+    run(f"search --name nan --results-dir {tmp_path} {SMALL} --trials 2 --baseline none --final-seeds 2")
+    summary = json.loads((tmp_path / "nan" / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert all(row["mean"] is None for row in summary["finals"])
+    assert "the training loss is nan" in (tmp_path / "nan" / "report.md").read_text()
+
+
+def test_a_search_that_started_from_a_file_resumes_without_it(digits, tmp_path):
+    start = tmp_path / "start.json"
+    start.write_text((digits / "best" / "architecture.json").read_text())
+    run(
+        f"search --name s --results-dir {tmp_path} --start-from {start} --width 2 --depth 1 --epochs 1 --trials 2 "
+        "--baseline none --final-seeds 0"
+    )
+    start.unlink()
+    run(f"resume s --results-dir {tmp_path}")
+    trials = [json.loads(line) for line in (tmp_path / "s" / "journal.jsonl").read_text().splitlines()]
+    asked = next(event for event in trials if event["event"] == "asked")
+    assert asked["architecture"] == json.loads((digits / "best" / "architecture.json").read_text())

@@ -52,7 +52,7 @@ def best_so_far(ledger: Ledger) -> tuple[list[int], list[float], list[float]]:
     bests: list[float] = []
     queries = 0
     for t in ledger.trials:
-        if t.status == "reused" or (t.failure and t.failure.kind == "over_limit"):
+        if t.status in ("reused", "refused"):
             continue
         queries += 1
         if t.reward is not None:
@@ -75,6 +75,7 @@ def _progress(view: RunView) -> Figure:
         axes.plot(numbers, rewards, ".", color=COLOURS[role], alpha=0.35, markersize=5)
         axes.step(numbers, bests, where="post", color=COLOURS[role], label=f"{label}: best so far")
     axes.set_xlabel("evaluations")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(_reward_name(view))
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
@@ -82,11 +83,12 @@ def _progress(view: RunView) -> Figure:
 
 def _costs(view: RunView) -> Figure:
     figure, axes = _new()
-    rows = [row for row in view.scores() if row.macs]
+    rows = [row for row in view.scores() if row.macs and row.scores]
     if rows:
         for row in rows:
             axes.errorbar(row.macs, row.mean, row.spread, fmt="o", capsize=4, color=COLOURS[row.role], label=row.name)
-        axes.set_ylabel("test accuracy, % (mean and spread of seeds)")
+        trained = view.config.evaluator == "train"
+        axes.set_ylabel("test accuracy, % (mean and spread of seeds)" if trained else view.config.objective or "reward")
     else:
         done = [t for t in view.ledger.trials if t.status == "done" and t.macs]
         axes.plot([t.macs for t in done], [t.reward for t in done], "o", color=COLOURS["search"], label="trials")
@@ -99,5 +101,5 @@ def _costs(view: RunView) -> Figure:
 
 def _reward_name(view: RunView) -> str:
     if view.config.evaluator == "train":
-        return f"validation accuracy after {view.config.epochs} epochs, %"
+        return f"validation accuracy, % (epochs a trial: {view.config.epochs})"
     return f"reward ({view.config.reward})" if view.config.reward else "reward"

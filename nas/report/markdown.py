@@ -57,7 +57,7 @@ def _final_section(view: RunView) -> str:
     what = "Test accuracy, %" if trained else f"{view.config.objective or view.config.reward}"
     how = (
         f"Trained from scratch on train + validation under one recipe, {_count(view.config.final_epochs, 'epoch')}, "
-        f"{_count(len(rows[0].scores), 'seed')}, tested once each."
+        f"{_count(len(rows[0].scores + rows[0].failures), 'seed')}, tested once each."
         if trained
         else "Looked up in the table, once each."
     )
@@ -72,7 +72,8 @@ def _final_section(view: RunView) -> str:
 def _final_row(row: Score) -> str:
     params = f"{row.params:,}" if row.params is not None else ""
     macs = f"{row.macs:,}" if row.macs is not None else ""
-    return f"| {row.name} | {row.mean:.2f} | {row.spread:.2f} | {params} | {macs} | {row.seconds:.1f} |"
+    mean, spread = row.shown()
+    return f"| {row.name} | {mean} | {spread} | {params} | {macs} | {row.seconds:.1f} |"
 
 
 def verdict(rows: Sequence[Score]) -> str:
@@ -90,16 +91,21 @@ def verdict(rows: Sequence[Score]) -> str:
 
 
 def _against(search: Score, other: Score, name: str) -> str:
+    if not search.scores or not other.scores:
+        return f"**No comparison with {name}**: {'; '.join((search.failures + other.failures)[:1])}."
     difference = search.mean - other.mean
-    noise = 2 * math.sqrt((search.spread**2 + other.spread**2) / max(len(search.scores), 1))
     numbers = f"{search.mean:.2f} against {other.mean:.2f}"
-    if abs(difference) <= noise or difference == 0:
-        margin = f"two standard errors are {noise:.2f}" if len(search.scores) > 1 else "one value each"
+    if min(len(search.scores), len(other.scores)) == 1:
+        caveat = "a single value, so without an estimate of noise"
+        if difference > 0:
+            return f"The search beat {name}: {numbers} ({caveat})."
+        return f"**The search did not beat {name}**: {numbers} ({caveat})."
+    noise = 2 * math.sqrt(search.spread**2 / len(search.scores) + other.spread**2 / len(other.scores))
+    if abs(difference) <= noise:
+        margin = f"two standard errors are {noise:.2f}"
         return f"**The search did not beat {name}**: {numbers}, a difference within the noise ({margin})."
     if difference < 0:
-        return f"**The search lost to {name}**: {numbers}."
-    if len(search.scores) == 1:
-        return f"The search beat {name}: {numbers} (one value each, so without an estimate of noise)."
+        return f"**The search lost to {name}**: {numbers}, more than two standard errors ({noise:.2f})."
     return f"The search beat {name}: {numbers}, more than two standard errors ({noise:.2f})."
 
 

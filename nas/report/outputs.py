@@ -69,7 +69,7 @@ def summary(view: RunView) -> dict[str, Any]:
             {
                 "role": row.role,
                 "name": row.name,
-                "mean": row.mean,
+                "mean": row.mean if row.scores else None,
                 "spread": row.spread,
                 "scores": list(row.scores),
                 "params": row.params,

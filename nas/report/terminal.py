@@ -110,7 +110,7 @@ def show_result(view: RunView) -> None:
         for row in rows:
             params = f"{row.params:,}" if row.params is not None else ""
             macs = f"{row.macs:,}" if row.macs is not None else ""
-            table.add_row(Text(row.name), f"{row.mean:.2f}", f"{row.spread:.2f}", params, macs, f"{row.seconds:.1f}")
+            table.add_row(Text(row.name), *row.shown(), params, macs, f"{row.seconds:.1f}")
         console.print(table)
         say(verdict(rows).replace("**", ""))
     if view.status not in ("finished", "exhausted"):

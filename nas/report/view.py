@@ -14,6 +14,7 @@ from nas.run.journal import read
 from nas.run.ledger import Ledger, fold
 
 BASELINE = "random"
+"""Sub-folder of a run that holds its random search."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,18 @@ class Score:
     macs: int | None
     seconds: float
 
+    failures: tuple[str, ...] = ()
+
     @property
     def mean(self) -> float:
-        """Mean over the seeds."""
-        return statistics.fmean(self.scores)
+        """Mean over the seeds; a network whose every training failed has none and ranks last."""
+        return statistics.fmean(self.scores) if self.scores else float("-inf")
+
+    def shown(self) -> tuple[str, str]:
+        """Return mean and spread as text; a single score has no spread."""
+        if not self.scores:
+            return "failed", ""
+        return f"{self.mean:.2f}", f"{self.spread:.2f}" if len(self.scores) > 1 else ""
 
     @property
     def spread(self) -> float:
@@ -68,10 +77,11 @@ class RunView:
             Score(
                 role,
                 events[0]["name"],
-                tuple(e["score"] for e in events),
+                tuple(e["score"] for e in events if e["score"] is not None),
                 events[0]["params"],
                 events[0]["macs"],
                 statistics.fmean(e["seconds"] for e in events),
+                tuple(e["failure"] for e in events if e["score"] is None),
             )
             for role, events in grouped.items()
         ]

@@ -29,9 +29,9 @@ def _args(text: str, meta: str) -> Any:
 class RunConfig:
     """Everything that defines a run; saved as ``config.toml`` and in the journal's first event."""
 
-    space: str = _option("nasnet", "search space (see: list spaces)")
+    space: str = _option("nasnet", "search space (see: list spaces); unnamed with nodes=3 at width 8, depth 1")
     space_args: dict[str, Any] = _args("argument of the space, e.g. nodes=5", meta="K=V")
-    searcher: str = _option("evolution", "searcher (see: list searchers)")
+    searcher: str = _option("evolution", "searcher (see: list searchers); unnamed with population=8, tournament=4")
     searcher_args: dict[str, Any] = _args("argument of the searcher, e.g. population=50", meta="K=V")
     evaluator: str | None = _option(None, "evaluator (see: list evaluators); table when --table is given, else train")
     dataset: str | None = _option(None, "dataset (see: list datasets), or the table's; default digits")
@@ -52,12 +52,12 @@ class RunConfig:
     lag: int = _option(1, "proposal i sees results up to i - LAG; 0: whatever has arrived", 0)
     seed: int = _option(0, "seed of the search", 0)
     executor: str = _option("inline", "where trials run: inline")
-    threads: int | None = _option(None, "torch threads of a trial; default all cores", 1)
+    threads: int | None = _option(None, "torch threads of a trial; default 1 for digits, else all cores", 1)
     baseline: str | None = _option(None, "random: an equally long random search to compare with; none: no comparison")
     final_seeds: int = _option(3, "seeds of the final trainings; 0: no final comparison", 0)
     final_epochs: int = _option(10, "epochs of the final trainings", 1)
     start_from: tuple[str, ...] = _option(
-        tuple, "network (see: list networks) or architecture file to begin with", meta="NAME|FILE"
+        tuple, "network of the space stages, or architecture file, to begin with; may be repeated", meta="NAME|FILE"
     )
     plugins: tuple[str, ...] = _option(
         tuple, "Python file with a space, searcher or evaluator of your own", meta="FILE.py"

@@ -5,7 +5,7 @@ without its newline is a write that a crash tore: it is cut off, kept aside and 
 CRC or number is damage: an error that names it.
 
 An event is written in one piece before anyone acts on it, so a killed process loses nothing that was acknowledged.
-``fsync`` follows at once; where trials are faster than the disk, one ``fsync`` covers the events of up to
+``fsync`` follows a result at once; where trials are faster than the disk, one ``fsync`` covers the events of up to
 :data:`GROUPING` times its own duration, and only a power failure within that time can lose them.
 """
 
@@ -16,6 +16,7 @@ import errno
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,6 +63,8 @@ class Journal:
         self._dirty = False
         self._sync_cost = 0.0
         self._synced = -1e9
+        self._syncing = threading.Lock()
+        self._timer: threading.Timer | None = None
 
     @classmethod
     def create(cls, path: Path, header: Event) -> Journal:
@@ -104,8 +107,8 @@ class Journal:
             while written < len(lines):
                 written += os.write(self._descriptor, lines[written:])
             self._dirty = True
-            if sync and time.perf_counter() - self._synced >= GROUPING * self._sync_cost:
-                self._fsync()
+            if sync:
+                self._sync_soon()
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
@@ -116,19 +119,40 @@ class Journal:
         self._size += len(lines)
         self._count += len(events)
 
+    def _sync_soon(self) -> None:
+        """Make the journal durable now, or within the grouping time where the last ``fsync`` was just now."""
+        left = self._synced + GROUPING * self._sync_cost - time.perf_counter()
+        if left <= 0:
+            with self._syncing:
+                self._fsync()
+        elif self._timer is None:
+            self._timer = threading.Timer(left, self._sync_late)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _sync_late(self) -> None:
+        with self._syncing, contextlib.suppress(OSError):
+            self._timer = None
+            if self._dirty:
+                self._fsync()
+
     def _fsync(self) -> None:
         start = time.perf_counter()
+        self._dirty = False  # before, so that what is written meanwhile counts as not yet durable
         os.fsync(self._descriptor)
         self._synced = time.perf_counter()
         self._sync_cost = self._synced - start
-        self._dirty = False
 
     def close(self) -> None:
         """Make everything durable and release the lock."""
-        with contextlib.suppress(OSError):
-            if self._dirty:
-                self._fsync()
-        os.close(self._descriptor)
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._syncing:
+            with contextlib.suppress(OSError):
+                if self._dirty:
+                    self._fsync()
+            self._dirty = False
+            os.close(self._descriptor)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -149,8 +173,13 @@ def ends_torn(path: Path) -> bool:
 
 
 def encode(number: int, event: Event) -> bytes:
-    """Return the line of event ``number``."""
-    body = json.dumps({"seq": number, **event}, separators=(",", ":"), allow_nan=False)[1:].encode()
+    """Return the line of event ``number``; what JSON cannot hold raises :class:`JournalError`."""
+    try:
+        body = json.dumps({"seq": number, **event}, separators=(",", ":"), allow_nan=False)[1:].encode()
+    except (TypeError, ValueError) as error:
+        raise JournalError(
+            f"journal: event '{event.get('event')}' is not plain JSON of finite numbers: {error}"
+        ) from None
     return b'{"crc":"%08x",%s\n' % (crc32(body), body)
 
 

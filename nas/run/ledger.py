@@ -86,7 +86,6 @@ class Ledger:
         proposal = Proposal(
             Architecture.from_json(event["architecture"]),
             event["epochs"],
-            event.get("continue_from"),
             event.get("info", {}),
         )
         trial = Trial(event["index"], proposal, event["key"], params=event.get("params"), macs=event.get("macs"))
@@ -112,7 +111,7 @@ class Ledger:
         self._no_query()
         trial = self.trials[event["index"]]
         del self.known[trial.key, trial.proposal.epochs]  # its twin of the same key may be smaller as built
-        self._finish(event, status="failed", failure=Failure(event["kind"], event["message"]))
+        self._finish(event, status="refused", failure=Failure(event["kind"], event["message"]))
 
     def _on_reused(self, event: Event) -> None:
         index, of = event["index"], event["of"]
@@ -129,9 +128,6 @@ class Ledger:
 
     def _on_test_read(self, event: Event) -> None:
         self.test_reads += 1
-
-    def _on_resumed(self, event: Event) -> None:
-        pass
 
     def _on_stopped(self, event: Event) -> None:
         pass

@@ -116,7 +116,7 @@ class Loop:
         rng = stream(self._settings.seed, index, 0, SEARCH)
         proposal = self._searcher.ask(self._ledger.history(), rng)
         if proposal.epochs == 0:
-            proposal = Proposal(proposal.architecture, self._settings.epochs, proposal.continue_from, proposal.info)
+            proposal = Proposal(proposal.architecture, self._settings.epochs, proposal.info)
         prepared = self._prepare(proposal.architecture)
         trial = Trial(index, proposal, prepared.key, params=prepared.params, macs=prepared.macs)
         self._journal.append([asked_event(trial)], sync=False)
@@ -163,7 +163,7 @@ class Loop:
                 seed=derive(settings.seed, trial.index, 0, TRAIN),
                 task=settings.task,
                 graph=prepared.graph,
-                settings=settings.job,
+                settings=dict(settings.job),
                 params=trial.params,
                 macs=trial.macs,
             )
@@ -196,8 +196,6 @@ def asked_event(trial: Trial) -> Event:
         "macs": trial.macs,
         "architecture": proposal.architecture.to_json(),
     }
-    if proposal.continue_from is not None:
-        event["continue_from"] = proposal.continue_from
     if proposal.info:
         event["info"] = dict(proposal.info)
     return event

@@ -54,7 +54,12 @@ def make_searcher(name: str, space: Space, args: Mapping[str, Value]) -> Searche
     for arg in args:
         if arg not in info.args:
             raise ConfigError(f"searcher '{name}': {unknown('argument', arg, info.args)}")
-    return info.make(space, **args)
+    searcher = info.make(space, **args)
+    if not callable(getattr(searcher, "ask", None)):
+        raise ConfigError(
+            f"searcher '{name}': it must have a method ask(history, rng), found {type(searcher).__name__}"
+        )
+    return searcher
 
 
 def whole(searcher: str, name: str, value: Any, least: int) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from nas.searchers.base import Fold, register_searcher, whole
 from nas.space import Space
 from nas.types import Architecture, History, Proposal, Trial
+
+Move: TypeAlias = tuple[str, int]
 
 
 @dataclass
@@ -19,17 +23,28 @@ class _State:
     summit: Trial | None = None
     scored: int = 0
     tried: set[Architecture] = field(default_factory=set)
+    moves: set[Move] = field(default_factory=set)
+    """What was changed of the summit already; a move may draw decisions anew, so its outcome does not tell."""
 
 
 def _step(state: _State, trial: Trial) -> None:
     state.tried.add(trial.architecture)
     climb = trial.proposal.info.get("round", 0)
     if climb > state.round:
-        state.round, state.summit, state.scored = climb, None, 0
+        state.round, state.summit, state.scored, state.moves = climb, None, 0, set()
+    if state.summit is not None:
+        state.moves.update(_moves_from(state.summit, [trial.proposal]))
     if climb == state.round and trial.reward is not None:
         state.scored += 1
         if state.summit is None or state.summit.reward is None or trial.reward > state.summit.reward:
-            state.summit = trial
+            state.summit, state.moves = trial, set()
+
+
+def _moves_from(summit: Trial, proposals: Sequence[Proposal]) -> Iterator[Move]:
+    for proposal in proposals:
+        if proposal.info.get("parent") == summit.index and "move" in proposal.info:
+            name, choice = proposal.info["move"]
+            yield name, choice
 
 
 @register_searcher("local", source="arXiv:2005.02960 (White et al., local search for NAS)")
@@ -53,11 +68,13 @@ class LocalSearcher:
         if climb > state.round or state.summit is None or state.scored < self._starts:
             return self._start(climb, rng)
         tried = state.tried.union(p.architecture for p in asked) if asked else state.tried
-        moves = self._space.moves(state.summit.architecture)
+        gone = state.moves.union(_moves_from(state.summit, asked))
+        moves = [move for move in self._space.moves(state.summit.architecture) if move not in gone]
         for i in rng.permutation(len(moves)):
             neighbour = self._space.move(state.summit.architecture, moves[i], rng)
             if neighbour is not None and neighbour not in tried:
-                return Proposal(neighbour, info={"round": climb, "parent": state.summit.index})
+                info = {"round": climb, "parent": state.summit.index, "move": list(moves[i])}
+                return Proposal(neighbour, info=info)
         return self._start(climb + 1, rng)
 
     def _start(self, climb: int, rng: np.random.Generator) -> Proposal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from nas.graph import Graph, cells_key
 from nas.graph import key as graph_key
 from nas.registry import Registry
 from nas.space.choices import Chooser, Keep, Mix, Options, Path, Probe, Random, Replay, Trace
-from nas.types import Architecture, Task, Value
+from nas.types import Architecture, Task, Value, freeze
 
 ATTEMPTS = 1_000
 """How often an infeasible combination is drawn again before the space is said to be empty."""
@@ -28,14 +29,24 @@ Skeleton = Callable[[Mapping[str, Graph], Task, int, int], Graph]
 
 @dataclass(frozen=True)
 class Cells:
-    """What a cell-based space describes: cells of named operations by name, and the skeleton that stacks them."""
+    """What a cell-based space describes: cells of named operations by name, and the skeleton that stacks them.
+
+    A choice that the skeleton depends on is no part of the cells: give it as ``variant``, or bind it with
+    ``functools.partial``; else networks that differ in it would pass for one.
+    """
 
     cells: Mapping[str, Graph]
     skeleton: Skeleton
+    variant: tuple[Value, ...] = ()
 
     def key(self) -> str:
-        """Return the canonical key of the cells together."""
-        return cells_key(self.cells)
+        """Return the canonical key of the cells together, and of what the skeleton depends on."""
+        bound = self.skeleton
+        chosen: list[Any] = list(self.variant)
+        if isinstance(bound, partial):
+            chosen += [*bound.args, *sorted(bound.keywords.items())]
+        key = cells_key(self.cells)
+        return _hash(key, chosen) if chosen else key
 
     def network(self, task: Task, width: int, depth: int) -> Graph:
         """Return the network for ``task``: ``width`` channels in the first stage, ``depth`` cells a stage."""
@@ -49,7 +60,10 @@ class Network:
     build: Callable[[Task, int, int], Graph]
 
     def key(self) -> str:
-        """Return the canonical key of the network for 32x32 colour images in 10 classes at width 16, depth 1."""
+        """Return the key of the network for 32x32 colour images in 10 classes at width 16, depth 1, to name it.
+
+        A search takes the key of the network that it evaluates: a choice may act at other sizes only.
+        """
         return graph_key(self.build(_KEY_TASK, 16, 1))
 
     def network(self, task: Task, width: int, depth: int) -> Graph:
@@ -83,7 +97,7 @@ class Space:
         depth: int = 1,
     ) -> None:
         self.name, self.function, self.source, self.width, self.depth = name, function, source, width, depth
-        self.args = dict(args or {})
+        self.args = {name: freeze(value) for name, value in (args or {}).items()}
         self._known: dict[str, Options] = {}
         self._frozen_args = tuple(self.args.items())
         _check_args(name, function, self.args)
@@ -179,9 +193,7 @@ class Space:
     def key(self, architecture: Architecture) -> str:
         """Return the canonical key; for a space without networks, a hash of the decisions."""
         described = self.describe(architecture)
-        if hasattr(described, "key"):
-            return str(described.key())
-        return blake2b(repr(sorted(architecture.decisions)).encode(), digest_size=16).hexdigest()
+        return str(described.key()) if hasattr(described, "key") else decisions_key(architecture)
 
     def has_networks(self, architecture: Architecture) -> bool:
         """Return whether the architecture describes a network, so that :meth:`build` works."""
@@ -232,6 +244,15 @@ class Space:
         if architecture.space != self.name or dict(architecture.args) != self.args:
             found = f"'{architecture.space}' with {dict(architecture.args)}"
             raise SpaceError(f"space '{self.name}' with {self.args}: the architecture is of space {found}")
+
+
+def decisions_key(architecture: Architecture) -> str:
+    """Return a key of the decisions alone, for what describes or gives no network."""
+    return _hash(sorted(architecture.decisions, key=lambda decision: decision[0]))
+
+
+def _hash(*values: Any) -> str:
+    return blake2b(repr(values).encode(), digest_size=16).hexdigest()
 
 
 def _check_args(name: str, function: Callable[..., Any], args: Mapping[str, Value]) -> None:

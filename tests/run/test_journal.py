@@ -103,6 +103,6 @@ def test_a_failed_write_leaves_the_journal_whole(tmp_path, monkeypatch):
 
 def test_numbers_that_are_not_finite_never_reach_the_journal(tmp_path):
     journal = Journal.create(tmp_path / "j", HEADER)
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(JournalError, match="not JSON compliant"):
         journal.append([{"event": "done", "reward": float("nan")}])
     journal.close()
