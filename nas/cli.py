@@ -50,7 +50,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, 2 for what the user can mend, 130 after a second Ctrl-C."""
+    """Run one command; return the exit code.
+
+    0; 1 for a search without any score; 2 for what the user can mend; 130 after a second Ctrl-C.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]

@@ -82,8 +82,9 @@ def _carry_out(run: Run) -> int:
         run.execute(bar.update)
     if run.warning != shown:
         warn(run.warning)
-    show_result(load_view(run.folder))
-    return 0
+    view = load_view(run.folder)
+    show_result(view)
+    return 0 if view.ledger.best() or view.status == "interrupted" else 1
 
 
 class _stopping_once:

@@ -229,7 +229,11 @@ def check_name(name: str) -> None:
 
 
 def folder_of(results: Path, name: str) -> Path:
-    """Return the folder of run ``name``; a name that would lead elsewhere raises :class:`ConfigError`."""
+    """Return the folder of run ``name``; a name that would lead elsewhere raises :class:`ConfigError`.
+
+    The folder's own path, as the report's last line prints it and shells complete it, stands for the name.
+    """
+    name = name.rstrip("/").removeprefix(f"{results}/")
     check_name(name)
     return results / name
 

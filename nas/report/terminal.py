@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -89,7 +90,8 @@ class ProgressBar:
 def resume_command(folder: Path) -> str:
     """Return the command that goes on with the run in ``folder``."""
     where = "" if folder.parent == Path("results") else f" --results-dir {shlex.quote(str(folder.parent))}"
-    return f"nas resume {folder.name}{where}"
+    command = "python run_search.py" if Path(sys.argv[0]).name == "run_search.py" else "nas"
+    return f"{command} resume {folder.name}{where}"
 
 
 def show_result(view: RunView) -> None:

@@ -21,10 +21,11 @@ COMPLETIONS = 20
 
 
 def stages(choose: Choose) -> Network:
-    """A stem, one to nine stage records and a head; see :mod:`search_spaces.stages.plan` for what is decided.
+    """A stem, one to nine stage records and a head: ResNet to EfficientNet as decision tables, and all between.
 
-    Every combination may be chosen; one that shrinks images too much or that cannot be built is infeasible. The
-    network at width 16 and depth 1 is the table as written; other widths scale its channels, other depths its repeats.
+    What is decided stands in :mod:`search_spaces.stages.plan`. Every combination may be chosen; one that shrinks images
+    too much or that cannot be built is infeasible. The network at width 16 and depth 1 is the table as written; other
+    widths scale its channels, other depths its repeats.
     """
     plan = choose_plan(choose)
     check_plan(plan)

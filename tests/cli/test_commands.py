@@ -305,6 +305,13 @@ def test_a_search_whose_trials_all_fail_says_so(nas, tmp_path):
         "from nas.evaluators import register_evaluator\n\n"
         "@register_evaluator('failing')\ndef failing(job):\n    raise ValueError('planted in the evaluator')\n"
     )
-    out = nas(f"search --results-dir {{out}} --space nb201 --plugin {plugin} --evaluator failing --trials 3 --name one")
+    search = f"search --results-dir {{out}} --space nb201 --plugin {plugin} --evaluator failing --trials 3 --name one"
+    out = nas(search, code=1)
     assert "no trial has a score" in out
     assert "ValueError: planted in the evaluator" in out
+
+
+def test_a_run_is_found_by_the_path_that_it_printed(nas, full_table, tmp_path):
+    nas(f"search --results-dir {{out}} --space table --table {full_table} --reward accuracy --trials 3 --name one")
+    for path in ("{out}/one", "one/", "{out}/one/"):
+        assert "best: trial" in nas(f"report {path} --results-dir {{out}}")
