@@ -21,7 +21,7 @@ from nas.runs import check_name
 from nas.searchers import make_searcher
 from nas.space import SPACES, Space
 from nas.study import DEFAULT_TASK, preparer
-from nas.types import ARCHITECTURE_FORMAT, Architecture, Evaluator, Searcher, Task, Trial, Value
+from nas.types import ARCHITECTURE_FORMAT, Architecture, Context, Evaluator, Searcher, Task, Trial, Value
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,10 @@ def search(
             raise ConfigError(f"{what} must be a whole number of at least {least}, found {value!r}")
     found = space_of(space, **(space_args or {}))
     named = searcher if isinstance(searcher, str) else type(searcher).__name__
+    prepare = preparer(found, task, width, depth)
     if isinstance(searcher, str):
-        searcher = make_searcher(searcher, found, searcher_args or {})
+        context = Context(prepare, epochs, None, max_params, max_macs)  # trials may grow from call to call
+        searcher = make_searcher(searcher, found, searcher_args or {}, context)
     if not callable(getattr(searcher, "ask", None)):
         raise ConfigError(f"a searcher is a name or has a method ask(history, rng), found {named}")
     settings = Settings(task, trials, epochs, seed, max_params, max_macs)
@@ -103,7 +105,6 @@ def search(
         }
         journal, ledger = _open(Path(results_dir), name, json.loads(json.dumps(study)), lag)
     try:
-        prepare = preparer(found, task, width, depth)
         reason = Loop(searcher, prepare, InlineExecutor(evaluator), journal, ledger, settings, observe).run()
     finally:
         journal.close()

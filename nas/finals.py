@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import EvaluationError, one_line
-from nas.evaluators.table import objective_of
+from nas.evaluators.table import objective_of, reward_name
 from nas.graph import Graph, cost
 from nas.run.config import RunConfig
 from nas.run.journal import Sink
@@ -103,8 +103,8 @@ def _tested(config: RunConfig, study: Study, finalist: Finalist, number: int, be
 def _measure(config: RunConfig, study: Study, finalist: Finalist, number: int, best_folder: Path) -> dict[str, Any]:
     if study.table is not None:
         assert finalist.architecture is not None
-        objective = config.objective or config.reward or ""
-        value = objective_of(study.table, finalist.architecture, objective, config.dataset)
+        objective = config.objective or reward_name(config.reward or "", config.epochs)
+        value = objective_of(study.table, finalist.architecture, finalist.key, objective, config.dataset)
         if not math.isfinite(value):
             raise EvaluationError(f"column '{objective}' of the table is {value} for the winner", "diverged")
         return {"score": value, "seconds": 0.0, **_size(finalist.graph)}

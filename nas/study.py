@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nas.errors import ConfigError, GraphError, unknown
 from nas.evaluators import EVALUATORS
+from nas.evaluators.table import reward_name
 from nas.executors.inline import InlineExecutor
 from nas.graph import cost
 from nas.graph import key as graph_key
 from nas.plugins import load_built_in, load_plugin, naming
-from nas.run.config import RunConfig
-from nas.run.loop import Executor, Prepared, Settings
+from nas.run.config import RunConfig, flag
+from nas.run.loop import Executor, Settings
 from nas.run.seeds import SEARCH, stream
 from nas.searchers import make_searcher
 from nas.searchers.start import StartFrom
@@ -26,7 +27,7 @@ from nas.starts import start_architectures
 from nas.table import Table, load_table
 from nas.training.data import check_dataset, load_splits, task_of
 from nas.training.recipe import default_recipe
-from nas.types import Architecture, Evaluator, Searcher, Task
+from nas.types import Architecture, Context, Evaluator, Prepared, Searcher, Task
 
 EXECUTORS: dict[str, Callable[[Evaluator], Executor]] = {"inline": InlineExecutor}
 DEFAULT_TASK = Task("images", (3, 32, 32), 10)
@@ -80,17 +81,25 @@ def assemble(config: RunConfig, start: Sequence[Architecture] = ()) -> Study:
         raise ConfigError(unknown("executor", config.executor, EXECUTORS))
     table = _table(config)
     space = _space(config, table)
+    task = _task(config)
+    prepare = preparer(space, task, config.width, config.depth, table)
+    context = Context(prepare, config.epochs, config.trials, config.max_params, config.max_macs)
     with naming(f"searcher '{config.searcher}'"):
-        searcher = make_searcher(config.searcher, space, config.searcher_args)
+        searcher = make_searcher(config.searcher, space, config.searcher_args, context)
     start = tuple(start) or tuple(start_architectures(config.start_from, space))
     if start:
         searcher = StartFrom(searcher, start)
     with naming(f"evaluator '{config.evaluator}'"):
         evaluator = EVALUATORS[str(config.evaluator)].make(config.to_json())
-    task = _task(config)
-    prepare = preparer(space, task, config.width, config.depth)
     settings = Settings(
-        task, config.trials, config.epochs, config.seed, config.max_params, config.max_macs, _job(config)
+        task,
+        config.trials,
+        config.epochs,
+        config.seed,
+        config.max_params,
+        config.max_macs,
+        config.max_seconds,
+        job=_job(config),
     )
     with naming(f"space '{space.name}'"):
         _try_one(space, prepare, config, table)
@@ -102,12 +111,22 @@ def assemble(config: RunConfig, start: Sequence[Architecture] = ()) -> Study:
     return Study(space, searcher, evaluator, executor, prepare, settings, config.lag or None, table, start)
 
 
-def preparer(space: Space, task: Task, width: int | None, depth: int | None) -> Callable[[Architecture], Prepared]:
-    """Return the function that turns an architecture into its key, network and cost for ``task``."""
+def preparer(
+    space: Space, task: Task, width: int | None, depth: int | None, table: Table | None = None
+) -> Callable[[Architecture], Prepared]:
+    """Return the function that turns an architecture into its key, network and cost for ``task``.
+
+    What ``table`` lacks cannot be evaluated: its problem says so.
+    """
     wide = space.width if width is None else width
     deep = space.depth if depth is None else depth
 
     def prepare(architecture: Architecture) -> Prepared:
+        found = measured(architecture)
+        problem = table.lacks(architecture, found.key) if table is not None and not found.problem else ""
+        return replace(found, problem=problem) if problem else found
+
+    def measured(architecture: Architecture) -> Prepared:
         described = space.describe(architecture)
         if not hasattr(described, "network"):
             return Prepared(decisions_key(architecture))
@@ -124,16 +143,16 @@ def preparer(space: Space, task: Task, width: int | None, depth: int | None) -> 
 
 def _table(config: RunConfig) -> Table | None:
     if config.evaluator != "table":
-        for name in ("table", "reward", "objective"):
-            if getattr(config, name) is not None:
-                raise ConfigError(f"--{name} goes with the evaluator 'table', not with '{config.evaluator}'")
+        for name in ("table", "reward", "metrics", "objective"):
+            if getattr(config, name):
+                raise ConfigError(f"{flag(name)} goes with the evaluator 'table', not with '{config.evaluator}'")
         return None
     if config.table is None or config.reward is None:
         raise ConfigError("evaluator 'table' needs --table FILE and --reward COLUMN")
     table = load_table(Path(config.table))
-    for column in (config.reward, config.objective):
-        if column is not None:
-            table.column(column, config.dataset)
+    columns = [reward_name(config.reward, config.epochs), *config.metrics]
+    for column in columns if config.objective is None else [*columns, config.objective]:
+        table.column(column, config.dataset)
     return table
 
 
@@ -171,11 +190,15 @@ def _job(config: RunConfig) -> dict[str, Any]:
 
 
 DRAWS = 20
+TABLE_DRAWS = 1_000
+"""A table may hold few of a space's architectures."""
 
 
 def _try_one(space: Space, prepare: Callable[[Architecture], Prepared], config: RunConfig, table: Table | None) -> None:
     """Draw an architecture that works, so that sizes or names that never can are an error now, not failed trials."""
-    for draw in range(DRAWS):
+    if table is not None:
+        _check_fit(table, space, space.sample(stream(config.seed, 0, 0, SEARCH)))
+    for draw in range(DRAWS if table is None else TABLE_DRAWS):
         architecture = space.sample(stream(config.seed, draw, 0, SEARCH))
         prepared = prepare(architecture)
         if not prepared.problem:
@@ -184,8 +207,6 @@ def _try_one(space: Space, prepare: Callable[[Architecture], Prepared], config: 
         raise ConfigError(f"space '{space.name}' cannot be built for this task: {prepared.problem}")
     if config.evaluator == "train" and prepared.graph is None:
         raise ConfigError(f"space '{space.name}' describes no network; the evaluator 'train' needs one")
-    if table is not None:
-        _check_fit(table, space, architecture)
 
 
 def _check_fit(table: Table, space: Space, architecture: Architecture) -> None:

@@ -2,13 +2,15 @@
 
 ``names`` (D strings) are the decisions; ``options`` is JSON text ``{name: [options]}``; ``choices`` (N, D) uint8 holds
 the index of each row's option; every other array of N rows is a value column, (N,) or (N, datasets); ``datasets``
-(strings) names the second axis; the optional column ``seconds`` is what an evaluation took.
+(strings) names the second axis; the optional column ``seconds`` is what an evaluation took, ``seconds_E`` one of E
+epochs. ``keys`` (N strings) are the canonical keys of the rows where the table lists every network once only: a row is
+then found by the key of any of its writings.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from nas.errors import ConfigError, EvaluationError, unknown
 from nas.types import Architecture, Value, freeze
 
-_FRAME = ("names", "options", "choices", "datasets")
+_FRAME = ("names", "options", "choices", "datasets", "keys")
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,15 @@ class Table:
     datasets: tuple[str, ...]
     columns: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
     rows: dict[bytes, int]
+    keys: dict[str, int] = field(default_factory=dict)
 
-    def row(self, architecture: Architecture) -> int:
-        """Return the row of ``architecture`` by its decisions; raise :class:`EvaluationError` where there is none."""
+    def row(self, architecture: Architecture, key: str = "") -> int:
+        """Return the row of ``architecture``; raise :class:`EvaluationError` where there is none.
+
+        It is found by its canonical ``key`` in a table that has keys, else by its decisions.
+        """
+        if key in self.keys:
+            return self.keys[key]
         indices = bytearray()
         for name in self.names:
             try:
@@ -46,6 +54,14 @@ class Table:
         if row is None:
             raise EvaluationError(f"table '{self.path.name}': the architecture is not in the table")
         return row
+
+    def lacks(self, architecture: Architecture, key: str) -> str:
+        """Return why ``architecture`` has no row, empty where it has one."""
+        try:
+            self.row(architecture, key)
+        except EvaluationError as error:
+            return str(error)
+        return ""
 
     def column(self, name: str, dataset: str | None) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return column ``name`` (N,) for ``dataset`` (the first when None); unknown names raise ConfigError."""
@@ -81,7 +97,11 @@ def load_table(path: Path) -> Table:
             columns[name] = values.astype(np.float64)
     if not columns:
         raise ConfigError(f"table '{path}': it has no column of values")
-    return Table(path, names, options, choices, datasets, columns, _rows(path, choices))
+    keys = _texts(path, arrays, "keys") if "keys" in arrays else ()
+    if keys and len(keys) != count:
+        raise ConfigError(f"table '{path}': 'keys' must be {count} texts, found {len(keys)}")
+    by_key = {key: row for row, key in enumerate(keys)}
+    return Table(path, names, options, choices, datasets, columns, _rows(path, choices), by_key)
 
 
 def _arrays(path: Path) -> dict[str, Any]:

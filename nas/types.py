@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -97,13 +97,15 @@ def _pairs(mapping: Mapping[str, Any]) -> tuple[tuple[str, Value], ...]:
 class Proposal:
     """What a searcher wants evaluated next.
 
-    ``epochs`` is the training budget (0: the run's default). ``info`` is JSON that the searcher wants back in the
-    history (parents, log-probability).
+    ``epochs`` is the training budget (0: the run's default). ``continue_from`` is the index of a trial of the same
+    architecture and fewer epochs whose training may be continued instead of begun anew. ``info`` is JSON that the
+    searcher wants back in the history (parents, log-probability).
     """
 
     architecture: Architecture
     epochs: int = 0
     info: Mapping[str, Any] = field(default_factory=dict)
+    continue_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -203,11 +205,42 @@ def chain(digests: list[int], trials: Sequence[Trial]) -> list[int]:
     """Append to ``digests`` the running fingerprint of ``trials`` and return it."""
     last = digests[-1] if digests else 0
     for t in trials:
+        proposal = t.proposal
         result = (t.metrics and tuple(sorted(t.metrics.values.items())), t.failure and t.failure.kind, t.params, t.macs)
-        info = json.dumps(dict(t.proposal.info), sort_keys=True, default=str)
-        last = hash((last, t.index, t.key, t.status, t.reward, t.architecture, t.proposal.epochs, info, result))
+        info = json.dumps(dict(proposal.info), sort_keys=True, default=str)
+        asked = (proposal.architecture, proposal.epochs, proposal.continue_from, info)
+        last = hash((last, t.index, t.key, t.status, t.reward, asked, result))
         digests.append(last)
     return digests
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an architecture turns out to be for the task at hand: its key and, where it is a network, its cost.
+
+    ``problem`` says why it cannot be evaluated: no network can be built of it for this task, or a table lacks it.
+    """
+
+    key: str
+    graph: Graph | None = None
+    params: int | None = None
+    macs: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a searcher may know of the search besides its space; all of it is fixed while the search runs.
+
+    ``prepare`` tells key and cost of an architecture without evaluating it. ``epochs`` is a trial's training budget,
+    ``trials`` the search's (None: unknown). Networks over ``max_params`` or ``max_macs`` are refused when proposed.
+    """
+
+    prepare: Callable[[Architecture], Prepared]
+    epochs: int = 1
+    trials: int | None = None
+    max_params: int | None = None
+    max_macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +249,7 @@ class Job:
 
     ``graph`` is None when the space describes no network (a published table, a plain function's parameters).
     ``settings`` are the evaluator's own (recipe, dataset, folder). ``seed`` is the seed of this trial alone.
+    ``checkpoint`` is where a training leaves its state for a longer one, ``continue_from`` where such a state is.
     """
 
     index: int
@@ -229,6 +263,8 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     params: int | None = None
     macs: int | None = None
+    checkpoint: str | None = None
+    continue_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Convert NAS-Bench-101 in the compact form of ``nb101_20k.npz`` to a table file: convert_nb101.py IN.npz OUT.npz
 
+The table has the cells' canonical keys, so that every writing of a cell finds its row.
+
 The input holds ``adj_bits`` (N, 7) packed 7x7 matrices, ``n_vertices``, ``ops`` (N, 7), ``op_names``, ``epochs`` and
 ``val_acc`` (N, epochs). Smaller cells move their output to vertex 7; free vertices have no edges and the first
 operation.
@@ -10,6 +12,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+
+from nas.api import space_of
+from nas.types import Architecture
 
 VERTICES = 7
 OPERATIONS = ("conv3x3", "conv1x1", "maxpool3x3")
@@ -35,8 +40,15 @@ def convert(source: Path, target: Path) -> None:
             choices=np.array(rows, dtype=np.uint8),
             seconds=data["train_time_s"],
             params=data["params"],
+            keys=np.array(_keys(names, options, rows)),
             **accuracy,
         )
+
+
+def _keys(names: list[str], options: dict[str, list], rows: list[list[int]]) -> list[str]:
+    space = space_of("nb101")
+    decisions = [tuple((n, options[n][choice]) for n, choice in zip(names, row, strict=True)) for row in rows]
+    return [space.key(Architecture("nb101", trace)) for trace in decisions]
 
 
 def _row(matrix: np.ndarray, count: int, ops: list[str], edges: list[tuple[int, int]]) -> list[int]:

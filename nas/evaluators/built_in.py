@@ -24,7 +24,7 @@ def _table(settings: Mapping[str, Any]) -> Evaluator:
     if not settings.get("table") or not settings.get("reward"):
         raise ConfigError("evaluator 'table' needs --table FILE and --reward COLUMN")
     evaluator: Evaluator = TableEvaluator(
-        load_table(Path(settings["table"])), settings["reward"], settings.get("dataset")
+        load_table(Path(settings["table"])), settings["reward"], settings.get("dataset"), settings.get("metrics", ())
     )
     return evaluator
 

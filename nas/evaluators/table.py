@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.errors import EvaluationError
 from nas.table import Table
 from nas.types import Architecture, Job, Metrics
 
+Column = np.ndarray[Any, np.dtype[np.float64]]
+
 
 class TableEvaluator:
-    """Returns the ``reward`` column's value for the job's decisions, and its simulated seconds.
+    """Returns the ``reward`` column's value for the job's architecture, its ``metrics`` columns and simulated seconds.
 
-    ``dataset`` picks the second axis of columns that have one. An architecture that is not in the table, or has no
-    finite value there, is a failed trial.
+    ``{epochs}`` in the reward's name stands for the job's epochs: ``val_acc_{epochs}``. Seconds are those of the column
+    ``seconds_E`` for jobs of E epochs, else of ``seconds``. ``dataset`` picks the second axis of columns that have one.
+    An architecture that is not in the table, or has no finite value there, is a failed trial.
     """
 
-    def __init__(self, table: Table, reward: str, dataset: str | None = None) -> None:
-        self._table = table
-        self._rewards = table.column(reward, dataset)
-        self._seconds = table.column("seconds", dataset) if "seconds" in table.columns else None
-        self._name = reward
+    def __init__(self, table: Table, reward: str, dataset: str | None = None, metrics: Sequence[str] = ()) -> None:
+        self._table, self._reward, self._dataset = table, reward, dataset
+        self._metrics = {name: table.column(name, dataset) for name in metrics}
+        self._columns: dict[int, tuple[str, Column, Column | None]] = {}
 
     def __call__(self, job: Job) -> Metrics:
-        row = self._table.row(job.architecture)
-        reward = float(self._rewards[row])
-        seconds = 0.0 if self._seconds is None else float(self._seconds[row])
-        return Metrics(reward, {self._name: reward}, seconds, simulated=True)
+        row = self._table.row(job.architecture, job.key)
+        if job.epochs not in self._columns:
+            self._columns[job.epochs] = self._at(job.epochs)
+        name, rewards, seconds = self._columns[job.epochs]
+        reward = float(rewards[row])
+        values = {name: reward, **{name: float(column[row]) for name, column in self._metrics.items()}}
+        return Metrics(reward, values, 0.0 if seconds is None else float(seconds[row]), simulated=True)
+
+    def _at(self, epochs: int) -> tuple[str, Column, Column | None]:
+        name = reward_name(self._reward, epochs)
+        if name not in self._table.columns:
+            raise EvaluationError(f"table '{self._table.path.name}': it has no column '{name}' for {epochs} epochs")
+        timed = [n for n in (f"seconds_{epochs}", "seconds") if n in self._table.columns]
+        seconds = self._table.column(timed[0], self._dataset) if timed else None
+        return name, self._table.column(name, self._dataset), seconds
 
 
-def objective_of(table: Table, architecture: Architecture, objective: str, dataset: str | None) -> float:
+def reward_name(reward: str, epochs: int) -> str:
+    """Return the name of the reward's column for trials of ``epochs``."""
+    return reward.replace("{epochs}", str(epochs))
+
+
+def objective_of(table: Table, architecture: Architecture, key: str, objective: str, dataset: str | None) -> float:
     """Return the value of column ``objective``, for the end of a search."""
-    return float(table.column(objective, dataset)[table.row(architecture)])
+    return float(table.column(objective, dataset)[table.row(architecture, key)])

@@ -39,11 +39,19 @@ class RunConfig:
     train_images: int | None = _option(None, "train on so many images only, for reduced searches; default all", 1)
     validation_images: int | None = _option(None, "validate on so many images; default the dataset's own number", 1)
     table: str | None = _option(None, "table file of a published benchmark", meta="FILE")
-    reward: str | None = _option(None, "column of the table to maximise", meta="COLUMN")
+    reward: str | None = _option(
+        None, "column of the table to maximise; {epochs} in it stands for a trial's epochs", meta="COLUMN"
+    )
+    metrics: tuple[str, ...] = _option(
+        tuple, "column of the table to record with every trial, such as a latency; may be repeated", meta="COLUMN"
+    )
     objective: str | None = _option(
         None, "column of the table to report for the best; the reward's by default", meta="COLUMN"
     )
     trials: int = _option(16, "evaluations to spend; reused and refused proposals are free", 1)
+    max_seconds: int | None = _option(
+        None, "ask for no more after so many seconds of evaluation; a table's simulated ones count", 1
+    )
     epochs: int = _option(3, "training epochs of a trial", 1)
     width: int | None = _option(None, "channels of the first stage; default the space's own", 1)
     depth: int | None = _option(None, "cells a stage; default the space's own", 1)
@@ -107,7 +115,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-").removesuffix("s" if name in _REPEATED else "")
 
 
-_REPEATED = ("space_args", "searcher_args", "plugins")
+_REPEATED = ("space_args", "searcher_args", "metrics", "plugins")
 
 
 def expected(f: Field[Any]) -> type:

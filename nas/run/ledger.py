@@ -15,8 +15,8 @@ from nas.types import Architecture, Failure, History, Metrics, Proposal, Trial, 
 class Ledger:
     """Everything a run knows, from its events in order.
 
-    ``queries`` counts the evaluations asked for: all trials but reused and refused ones. ``barren`` is how many of the
-    last proposals in a row cost none.
+    ``queries`` counts the evaluations asked for: all trials but reused and refused ones; ``seconds`` is what they took,
+    simulated where a table says so. ``barren`` is how many of the last proposals in a row cost none.
 
     With ``lag`` K, the history for proposal i holds the results of trials 0 ... i - K in the order of their index and
     shows the rest as pending, whenever they really finished: the search is then the same on any number of workers.
@@ -35,6 +35,7 @@ class Ledger:
         self._counts: Counter[str] = Counter()
         self._finished_upto = 0
         self.queries = 0
+        self.seconds = 0.0
         self.barren = 0
         self._barren_before = 0
 
@@ -71,9 +72,9 @@ class Ledger:
         return History(self._visible, [_hidden(t) for t in self.trials[horizon:]], self._digests)
 
     def best(self) -> Trial | None:
-        """Return the trial with the highest reward; of equals the earliest."""
+        """Return the trial with the highest reward among those of most epochs; of equals the earliest."""
         scored = [t for t in self.trials if t.reward is not None and t.status != "reused"]
-        return max(scored, key=lambda t: (t.reward, -t.index)) if scored else None
+        return max(scored, key=lambda t: (t.proposal.epochs, t.reward, -t.index)) if scored else None
 
     def _show(self, trials: Sequence[Trial]) -> None:
         self._visible.extend(trials)
@@ -87,6 +88,7 @@ class Ledger:
             Architecture.from_json(event["architecture"]),
             event["epochs"],
             event.get("info", {}),
+            event.get("continue_from"),
         )
         trial = Trial(event["index"], proposal, event["key"], params=event.get("params"), macs=event.get("macs"))
         self.ask(trial)
@@ -102,9 +104,11 @@ class Ledger:
 
     def _on_done(self, event: Event) -> None:
         metrics = Metrics(event["reward"], event["values"], event["seconds"], event["simulated"])
+        self.seconds += metrics.seconds if metrics.simulated else event.get("wall", 0.0)
         self._finish(event, status="done", metrics=metrics)
 
     def _on_failed(self, event: Event) -> None:
+        self.seconds += event.get("wall", 0.0)
         self._finish(event, status="failed", failure=Failure(event["kind"], event["message"]))
 
     def _on_refused(self, event: Event) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
 from nas.errors import Exhausted
 from nas.run.journal import Event, Sink
 from nas.run.ledger import Ledger
 from nas.run.seeds import SEARCH, TRAIN, derive, stream
-from nas.types import Architecture, Failure, Job, Outcome, Proposal, Searcher, Task, Trial, Value
-
-if TYPE_CHECKING:
-    from nas.graph import Graph
+from nas.types import Architecture, Failure, Job, Outcome, Prepared, Searcher, Task, Trial, Value
 
 BARREN = 1_000
 """After so many proposals in a row that cost no evaluation, the space counts as exhausted."""
@@ -38,22 +36,12 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What an architecture turns out to be for the task at hand: its key and, where it is a network, its cost.
-
-    ``problem`` says why no network can be built of it for this task.
-    """
-
-    key: str
-    graph: Graph | None = None
-    params: int | None = None
-    macs: int | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
 class Settings:
-    """What the loop must know: budget and limits, seeds, and what jobs carry."""
+    """What the loop must know: budget and limits, seeds, and what jobs carry.
+
+    After ``max_seconds`` of evaluation, a table's simulated seconds among them, nothing more is asked. Trainings leave
+    their state in the folder ``checkpoints``, where there is one, so that longer ones can continue them.
+    """
 
     task: Task
     trials: int
@@ -61,6 +49,8 @@ class Settings:
     seed: int = 0
     max_params: int | None = None
     max_macs: int | None = None
+    max_seconds: float | None = None
+    checkpoints: Path | None = None
     job: dict[str, Value] = field(default_factory=dict)
 
 
@@ -107,7 +97,8 @@ class Loop:
     def _why_stop(self) -> str:
         if self._stopping:
             return "interrupted"
-        if self._ledger.queries >= self._settings.trials:
+        spent = self._settings.max_seconds is not None and self._ledger.seconds >= self._settings.max_seconds
+        if spent or self._ledger.queries >= self._settings.trials:
             return "budget"
         return "exhausted" if self._ledger.barren >= BARREN else ""
 
@@ -116,7 +107,7 @@ class Loop:
         rng = stream(self._settings.seed, index, 0, SEARCH)
         proposal = self._searcher.ask(self._ledger.history(), rng)
         if proposal.epochs == 0:
-            proposal = Proposal(proposal.architecture, self._settings.epochs, proposal.info)
+            proposal = replace(proposal, epochs=self._settings.epochs)
         prepared = self._prepare(proposal.architecture)
         trial = Trial(index, proposal, prepared.key, params=prepared.params, macs=prepared.macs)
         self._journal.append([asked_event(trial)], sync=False)
@@ -166,9 +157,20 @@ class Loop:
                 settings=dict(settings.job),
                 params=trial.params,
                 macs=trial.macs,
+                checkpoint=self._checkpoint(trial.index),
+                continue_from=self._checkpoint(self._origin(trial.proposal.continue_from)),
             )
         )
         self._running += 1
+
+    def _checkpoint(self, index: int | None) -> str | None:
+        folder = self._settings.checkpoints
+        return None if folder is None or index is None else str(folder / str(index))
+
+    def _origin(self, index: int | None) -> int | None:
+        """Return the trial that was evaluated for trial ``index``: itself, or the one whose result it reused."""
+        of = None if index is None else self._ledger.trials[index].of
+        return index if of is None else of
 
     def _drain(self, below: int) -> None:
         while self._running >= below:
@@ -198,6 +200,8 @@ def asked_event(trial: Trial) -> Event:
     }
     if proposal.info:
         event["info"] = dict(proposal.info)
+    if proposal.continue_from is not None:
+        event["continue_from"] = proposal.continue_from
     return event
 
 

@@ -10,14 +10,17 @@ from typing import Any, Generic, TypeVar
 from nas.errors import ConfigError, unknown
 from nas.registry import Registry
 from nas.space import Space
-from nas.types import History, Searcher, Trial, Value
+from nas.types import Context, History, Prepared, Searcher, Trial, Value
 
 S = TypeVar("S")
 
 
 @dataclass(frozen=True)
 class SearcherInfo:
-    """A registered searcher: ``make(space, **args)`` returns it; ``source`` names its paper."""
+    """A registered searcher: ``make(space, **args)`` returns it; ``source`` names its paper.
+
+    A ``make`` with a parameter ``context`` is given the search's :class:`nas.types.Context` by that name.
+    """
 
     make: Callable[..., Searcher]
     source: str
@@ -30,8 +33,16 @@ class SearcherInfo:
     @property
     def args(self) -> dict[str, Value]:
         """The searcher's arguments and their defaults."""
-        parameters = list(inspect.signature(self.make).parameters.values())[1:]
-        return {p.name: p.default for p in parameters}
+        return {p.name: p.default for p in self._parameters if p.name != "context"}
+
+    @property
+    def wants_context(self) -> bool:
+        """Whether ``make`` takes the context of the search."""
+        return any(p.name == "context" for p in self._parameters)
+
+    @property
+    def _parameters(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.make).parameters.values())[1:]
 
 
 SEARCHERS: Registry[SearcherInfo] = Registry("searcher")
@@ -48,12 +59,17 @@ def register_searcher(name: str, source: str) -> Callable[[M], M]:
     return register
 
 
-def make_searcher(name: str, space: Space, args: Mapping[str, Value]) -> Searcher:
-    """Return the registered searcher ``name`` for ``space``; unknown arguments raise :class:`ConfigError`."""
+def make_searcher(name: str, space: Space, args: Mapping[str, Value], context: Context | None = None) -> Searcher:
+    """Return the registered searcher ``name`` for ``space``; unknown arguments raise :class:`ConfigError`.
+
+    Without a ``context``, architectures have the keys of their space and no cost.
+    """
     info = SEARCHERS[name]
     for arg in args:
         if arg not in info.args:
             raise ConfigError(f"searcher '{name}': {unknown('argument', arg, info.args)}")
+    if info.wants_context:
+        args = {**args, "context": context or Context(lambda architecture: Prepared(space.key(architecture)))}
     searcher = info.make(space, **args)
     if not callable(getattr(searcher, "ask", None)):
         raise ConfigError(
