@@ -44,6 +44,7 @@ def train_final(graph: Graph, settings: Mapping[str, Any], epochs: int, seed: in
         measure_on="test",
         device=chosen.device,
         threads=chosen.threads,
+        deterministic=chosen.deterministic,
     )
     total = cost(graph, "logits")
     return FinalResult(result.accuracy, result.loss, result.seconds, total.params, total.macs, result.module)

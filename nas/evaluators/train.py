@@ -11,6 +11,7 @@ from typing import Any
 from nas.errors import ConfigError, EvaluationError, unknown
 from nas.training.data import Splits, load_splits
 from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipes import named_recipe
 from nas.types import Job, Metrics
 
 
@@ -18,8 +19,11 @@ from nas.types import Job, Metrics
 class TrainSettings:
     """What a training needs to know besides graph, epochs and seed; :meth:`from_json` reads a job's settings.
 
-    ``recipe`` None: the dataset's own. ``threads`` None: torch's own number. ``validation`` None: the dataset's own
-    number of validation images; ``train_images`` None: all others. ``device`` None: the GPU where there is one.
+    ``recipe`` None: the dataset's own; in JSON an object of its fields, or the name of one of
+    :data:`nas.training.recipes.RECIPES`. ``threads`` None: torch's own number. ``validation`` None: the dataset's own
+    number of validation images; ``train_images`` None: all others; ``image_size`` None: the dataset's own. ``device``
+    None: the GPU where there is one. ``time_limit``: seconds after which a training fails, None: no limit;
+    ``deterministic``: only kernels that repeat themselves on a GPU.
     """
 
     dataset: str
@@ -30,6 +34,9 @@ class TrainSettings:
     validation: int | None = None
     train_images: int | None = None
     device: str | None = None
+    image_size: int | None = None
+    time_limit: float | None = None
+    deterministic: bool = False
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainSettings:
@@ -43,28 +50,44 @@ class TrainSettings:
         threads = data.get("threads")
         if threads is not None and (type(threads) is not int or threads < 1):
             raise ConfigError(f"training: setting 'threads' must be a whole number of at least 1, found {threads!r}")
-        recipe = data.get("recipe")
-        return cls(**{**data, "recipe": None if recipe is None else Recipe.from_json(recipe)})
+        limit = data.get("time_limit")
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0):
+            raise ConfigError(f"training: setting 'time_limit' must be a number of seconds above 0, found {limit!r}")
+        if type(data.get("deterministic", False)) is not bool:
+            found = data["deterministic"]
+            raise ConfigError(f"training: setting 'deterministic' must be true or false, found {found!r}")
+        return cls(**{**data, "recipe": _recipe(data.get("recipe"))})
 
     def splits(self) -> Splits:
         """Return the splits, read once per process."""
-        return _splits(self.dataset, self.data_dir, self.split_seed, self.validation, self.train_images)
+        numbers = self.split_seed, self.validation, self.train_images, self.image_size
+        return _splits(self.dataset, self.data_dir, *numbers)
 
     def actual_recipe(self) -> Recipe:
         """Return the recipe, the dataset's own where none is set."""
         return self.recipe or default_recipe(self.dataset)
 
 
+def _recipe(data: Any) -> Recipe | None:
+    if data is None or isinstance(data, Recipe):
+        return data
+    return named_recipe(data) if isinstance(data, str) else Recipe.from_json(data)
+
+
 # two, so that a change of split does not hold every earlier one in memory
 @lru_cache(maxsize=2)
-def _splits(dataset: str, data_dir: str | None, seed: int, validation: int | None, train: int | None) -> Splits:
-    return load_splits(dataset, data_dir, seed, validation, train)
+def _splits(
+    dataset: str, data_dir: str | None, seed: int, validation: int | None, train: int | None, size: int | None
+) -> Splits:
+    return load_splits(dataset, data_dir, seed, validation, train, size)
 
 
 class TrainEvaluator:
-    """Trains ``job.graph`` from scratch with the recipe in ``job.settings`` (see :class:`TrainSettings`).
+    """Trains ``job.graph`` with the recipe in ``job.settings`` (see :class:`TrainSettings`).
 
-    The reward is the validation accuracy in percent. ``job.epochs`` 0 stands for the recipe's own.
+    The reward is the validation accuracy in percent. ``job.epochs`` 0 stands for the recipe's own. The training goes on
+    from the checkpoint ``job.continue_from`` where that is there and fits, and leaves its own at ``job.checkpoint``;
+    ``epochs_trained`` among the values is the number of epochs that it trained itself.
     """
 
     def __call__(self, job: Job) -> Metrics:
@@ -84,6 +107,15 @@ class TrainEvaluator:
             job.epochs or None,
             device=settings.device,
             threads=settings.threads,
+            checkpoint=job.checkpoint,
+            resume=job.continue_from,
+            time_limit=settings.time_limit,
+            deterministic=settings.deterministic,
         )
-        values = {"val_accuracy": result.accuracy, "val_loss": result.loss, "train_loss": result.train_loss}
+        values = {
+            "val_accuracy": result.accuracy,
+            "val_loss": result.loss,
+            "train_loss": result.train_loss,
+            "epochs_trained": float(result.epochs_trained),
+        }
         return Metrics(result.accuracy, values, time.perf_counter() - start)

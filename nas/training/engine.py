@@ -1,4 +1,4 @@
-"""The training loop: a graph, splits, a recipe and a seed give a trained network and its accuracy.
+"""The training engine: a graph, splits, a recipe and a seed give a trained network and its accuracy.
 
 The same seed gives bit-equal results on the CPU with one number of threads. Nothing of it touches torch's global
 generator, whose state is the same after a run as before.
@@ -6,26 +6,40 @@ generator, whose state is the same after a run as before.
 
 from __future__ import annotations
 
-import math
+import json
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import reduce
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx
 
 from nas.errors import ConfigError, EvaluationError, one_line, unknown
 from nas.graph import Graph, cost
 from nas.graph.module import build_module
-from nas.training.augment import batch, draw, normalise
-from nas.training.data import ImageSet, Splits
+from nas.training import checkpoint as checkpoints
+from nas.training.checkpoint import Checkpoint
+from nas.training.data import Splits
+from nas.training.evaluation import Protocol, measure
+from nas.training.loop import Fit, OnEpoch
+from nas.training.network import initialise
+from nas.training.optimiser import parameter_groups
 from nas.training.recipe import Recipe
+from nas.training.source import source_of
+from nas.training.speed import Switches, choose
+from nas.training.step import Trainee
 from nas.training.weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from nas.training.data import Images
 
 __all__ = [
     "OnEpoch",
@@ -39,11 +53,8 @@ __all__ = [
 ]
 
 SPLITS = ("train", "validation", "test")
-MEASURE_BATCH = 512
-CHECK_EVERY = 8
-"""Steps between looks at the loss: on a GPU each look waits for the device."""
-
-OnEpoch = Callable[[int, float], None]
+SAVE_EVERY = 60.0
+"""Seconds between checkpoints, which are written at the ends of epochs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +63,7 @@ class TrainResult:
 
     ``accuracy`` in percent and mean cross-entropy ``loss`` are of the split measured on, without augmentation and label
     smoothing; ``history`` holds every epoch's mean training loss, of which ``train_loss`` is the last. ``seconds`` and
-    ``images_per_second`` are of the training alone.
+    ``images_per_second`` are of the training alone, ``epochs_trained`` the epochs that were not in the checkpoint.
     """
 
     accuracy: float
@@ -62,21 +73,8 @@ class TrainResult:
     images_per_second: float
     history: tuple[float, ...]
     module: fx.GraphModule
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    """An image set on the device: uint8 images (N, C, H, W), labels (N,), and the channels' mean and deviation (C,)."""
-
-    images: Tensor
-    labels: Tensor
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(cls, images: ImageSet, trained_on: ImageSet, device: torch.device) -> _Data:
-        arrays = images.images, images.labels, *trained_on.moments
-        return cls(*(torch.from_numpy(a).to(device) for a in arrays))
+    epochs_trained: int
+    switches: Switches
 
 
 def train(
@@ -90,147 +88,131 @@ def train(
     device: str | None = None,
     threads: int | None = None,
     on_epoch: OnEpoch | None = None,
+    *,
+    checkpoint: str | Path | None = None,
+    resume: str | Path | None = None,
+    time_limit: float | None = None,
+    deterministic: bool = False,
+    switches: Switches | None = None,
 ) -> TrainResult:
-    """Train ``graph`` from scratch on the splits ``train_on`` and measure it once on ``measure_on``.
+    """Train ``graph`` on the splits ``train_on`` and measure it once on ``measure_on``.
 
     ``seed`` draws weights, order, crops, flips and dropout. ``epochs`` defaults to the recipe's, ``device`` to the GPU
     where there is one, ``threads`` to torch's own number, which is restored afterwards. ``on_epoch(epoch, train_loss)``
     is called after every epoch, from 1. The last batch of an epoch is dropped where it is smaller than the others.
 
-    Raises :class:`EvaluationError` of kind ``diverged`` when a loss is not finite and ``oom`` when memory runs out, and
-    :class:`ConfigError` where splits, graph, seed or device do not fit.
+    The state is written to the folder ``checkpoint`` about every minute and at the end. Training goes on from the
+    folder ``resume`` where that holds a training of the same network, recipe and data with at most ``epochs`` epochs:
+    on the CPU bit-equal to one that never stopped; after a shorter training, with the schedule of the longer one from
+    there on. A checkpoint that is missing, damaged or of another training starts from scratch.
+
+    ``switches`` are the device's own by default (:func:`nas.training.speed.choose`), or the checkpoint's.
+    ``deterministic`` allows on CUDA only kernels that give the same bits again.
+
+    Raises :class:`EvaluationError` of kind ``diverged`` when a loss is not finite or runs away, ``oom`` when memory
+    runs out, ``timeout`` after ``time_limit`` seconds of training, and :class:`ConfigError` where splits, graph, seed
+    or device do not fit.
     """
     epochs = recipe.epochs if epochs is None else epochs
     _check(graph, splits, seed, epochs, train_on, measure_on)
     place = _device(device)
     weights_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2, np.uint64))
-    with _threads(threads), _own_stream(weights_seed, place), _typed_failures():
-        images = reduce(ImageSet.joined, (_split(splits, name) for name in train_on))
+    with _threads(threads), _own_stream(place), _typed_failures(), _kernels(place, deterministic):
+        images: Images = reduce(lambda a, b: a.joined(b), (_split(splits, name) for name in train_on))  # type: ignore
+        identity = _identity(graph, recipe, images, splits.name)
+        found = _checkpoint(resume, identity, epochs)
+        chosen = _switches(switches, found, place)
         start = time.perf_counter()
-        module = _new_module(graph, place)
-        fit = _Fit(module, recipe, epochs, _Data.of(images, images, place))
-        history = tuple(fit.run(torch.Generator().manual_seed(order_seed), on_epoch))
+        trainee, generator = _begin(graph, recipe, place, chosen, weights_seed, order_seed)
+        history: tuple[float, ...] = ()
+        if found is not None:
+            try:
+                checkpoints.restore(found, trainee, generator)
+                history = found.history
+            except ConfigError:
+                trainee, generator = _begin(graph, recipe, place, chosen, weights_seed, order_seed)
+        source = source_of(images, recipe, place)
+        fit = Fit(trainee, source, epochs, generator, history, time_limit)
+        save = None if checkpoint is None else partial(_save, trainee, generator, identity, Path(checkpoint))
+        fit.run(on_epoch, save, SAVE_EVERY)
+        if save is not None:
+            save(fit.history)
+        trained = epochs - len(history)
+        _wait(place)
         seconds = time.perf_counter() - start
-        accuracy, loss = measure(module, _split(splits, measure_on), images)
-    return TrainResult(accuracy, loss, history[-1], seconds, fit.seen / seconds, history, module)
+        module = _finished(graph, trainee)
+        accuracy, loss = measure(module, _split(splits, measure_on), images, Protocol.of(recipe))
+    seen = trained * source.steps * source.batch_size
+    losses = fit.history
+    return TrainResult(accuracy, loss, losses[-1], seconds, seen / seconds, losses, module, trained, chosen)
 
 
-def measure(module: nn.Module, images: ImageSet, trained_on: ImageSet) -> tuple[float, float]:
-    """Return accuracy in percent and mean cross-entropy of ``module`` on ``images``, which it leaves in eval mode.
-
-    Pixels are normalised as in training, by mean and deviation of ``trained_on``. A loss that is not finite raises
-    :class:`EvaluationError` of kind ``diverged``.
-    """
-    place = next((p.device for p in module.parameters()), torch.device("cpu"))
-    data = _Data.of(images, trained_on, place)
-    correct, loss = 0, 0.0
-    module.eval()
-    with torch.inference_mode():
-        for start in range(0, len(images), MEASURE_BATCH):
-            labels = data.labels[start : start + MEASURE_BATCH]
-            logits = module(normalise(data.images[start : start + MEASURE_BATCH], data.mean, data.deviation))
-            correct += int((logits.argmax(1) == labels).sum())
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-    _refuse_nan(loss, "the measured loss")
-    return 100 * correct / len(images), loss / len(images)
+def _identity(graph: Graph, recipe: Recipe, images: Images, dataset: str) -> dict[str, Any]:
+    """Return what must be equal for a training to go on: all but the number of epochs, the seed and the device."""
+    network = json.dumps(graph.to_json(), sort_keys=True).encode()
+    return {
+        "network": blake2b(network, digest_size=16).hexdigest(),
+        "recipe": {name: value for name, value in recipe.to_json().items() if name != "epochs"},
+        "data": [dataset, len(images), *images.image_shape, crc32(images.labels.tobytes())],
+    }
 
 
-def initialise(module: nn.Module) -> None:
-    """Draw every convolution's weights as He et al. do (arXiv:1502.01852, section 2.2): variance 2 / fan-out.
-
-    A grouped convolution's fan-out counts its group's channels alone. Linear layers keep torch's own distribution.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            channels = layer.out_channels // layer.groups
-            fan_out = channels * math.prod(layer.kernel_size)
-            nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_out))
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+def _checkpoint(folder: str | Path | None, identity: Mapping[str, Any], epochs: int) -> Checkpoint | None:
+    """Return the checkpoint in ``folder`` where a training of ``epochs`` can go on from it."""
+    if folder is None:
+        return None
+    try:
+        found = checkpoints.load(Path(folder))
+        Switches.from_json(found.switches)
+    except ConfigError:
+        return None
+    return found if found.identity == identity and found.epoch <= epochs else None
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the optimizer's two groups: weights of convolutions and linear layers decay, norms and biases do not."""
-    layers = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-    weights = {id(layer.weight) for layer in module.modules() if isinstance(layer, layers)}
-    parameters = list(module.parameters())
-    return [
-        {"params": [p for p in parameters if id(p) in weights], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if id(p) not in weights], "weight_decay": 0.0},
-    ]
+def _switches(given: Switches | None, found: Checkpoint | None, device: torch.device) -> Switches:
+    chosen = given or (Switches.from_json(found.switches) if found else choose(device))
+    # a checkpoint may come from a GPU
+    return chosen if device.type == "cuda" else replace(chosen, capture=False)
 
 
-class _Fit:
-    """One run of training: what stays the same from step to step."""
-
-    def __init__(self, module: nn.Module, recipe: Recipe, epochs: int, data: _Data) -> None:
-        self.module, self.recipe, self.epochs, self.data = module, recipe, epochs, data
-        self.batch_size = min(recipe.batch_size, len(data.labels))
-        self.steps = len(data.labels) // self.batch_size
-        self.parameters = list(module.parameters())
-        self.optimizer = torch.optim.SGD(
-            parameter_groups(module, recipe.weight_decay),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            fused=True,
-        )
-
-    @property
-    def seen(self) -> int:
-        """The images of the whole run."""
-        return self.epochs * self.steps * self.batch_size
-
-    def run(self, generator: torch.Generator, on_epoch: OnEpoch | None) -> Iterator[float]:
-        """Train epoch by epoch and yield each one's mean loss."""
-        self.module.train()
-        for epoch in range(self.epochs):
-            loss = self.epoch(epoch, generator)
-            if on_epoch is not None:
-                on_epoch(epoch + 1, loss)
-            yield loss
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def epoch(self, epoch: int, generator: torch.Generator) -> float:
-        recipe, labels = self.recipe, self.data.labels
-        draws = draw(len(labels), recipe.crop_padding, recipe.flip, generator, labels.device)
-        total = torch.zeros((), device=labels.device)
-        for step in range(self.steps):
-            span = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            images = batch(self.data.images, draws, span, recipe.crop_padding, recipe.flip)
-            x = normalise(images, self.data.mean, self.data.deviation)
-            total += self.step(x, labels[draws.order[span]], epoch * self.steps + step)
-            if step % CHECK_EVERY == 0 or step == self.steps - 1:
-                _refuse_nan(float(total), f"the training loss of epoch {epoch + 1}")
-        return float(total) / self.steps
-
-    def step(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate(step, self.steps, self.epochs)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(self.module(images), labels, label_smoothing=self.recipe.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.recipe.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm, foreach=True)
-        self.optimizer.step()
-        return loss.detach()
+def _begin(
+    graph: Graph, recipe: Recipe, device: torch.device, switches: Switches, weights_seed: int, order_seed: int
+) -> tuple[Trainee, torch.Generator]:
+    """Return a network with new weights, and the generator of its epochs."""
+    _seed(weights_seed, device)
+    return Trainee(graph, recipe, device, switches), torch.Generator().manual_seed(order_seed)
 
 
-def _new_module(graph: Graph, device: torch.device) -> fx.GraphModule:
+def _save(
+    trainee: Trainee,
+    generator: torch.Generator,
+    identity: Mapping[str, Any],
+    folder: Path,
+    history: tuple[float, ...],
+) -> None:
+    checkpoints.save(checkpoints.take(trainee, generator, history, identity), folder)
+
+
+def _finished(graph: Graph, trainee: Trainee) -> fx.GraphModule:
+    """Return the network that is measured: averaged weights where there is an average, no auxiliary heads."""
+    trainee.release()
+    if trainee.average is not None:
+        trainee.average.apply()
+    state = trainee.module.state_dict()
     module = build_module(graph)
-    initialise(module)
-    # measured on CPU: 1.3 to 2.3 times the images a second of the plain order
-    return module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    module.to(device=trainee.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.load_state_dict({name: state[name] for name in module.state_dict()})
+    return module
 
 
-def _refuse_nan(loss: float, what: str) -> None:
-    if not math.isfinite(loss):
-        raise EvaluationError(f"{what} is {loss}: training diverged; a lower learning rate may help", "diverged")
-
-
-def _split(splits: Splits, name: str) -> ImageSet:
-    images: ImageSet = getattr(splits, name)
+def _split(splits: Splits, name: str) -> Images:
+    images: Images = getattr(splits, name)
     return images
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _check(graph: Graph, splits: Splits, seed: int, epochs: int, train_on: Iterable[str], measure_on: str) -> None:
@@ -284,15 +266,37 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _own_stream(seed: int, device: torch.device) -> Iterator[None]:
+def _own_stream(device: torch.device) -> Iterator[None]:
     """Give weights and dropout a stream of their own: torch draws both from its global generators."""
-    cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+@contextmanager
+def _kernels(device: torch.device, deterministic: bool) -> Iterator[None]:
+    """On CUDA, try out convolution kernels, or with ``deterministic`` allow only those that repeat themselves."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
+    if deterministic:
+        # cuBLAS reads it when it is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic or before[1])
+    try:
+        with torch.cuda.device(device):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before[0]
+        torch.use_deterministic_algorithms(before[1])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""File formats of image sets: IDX (MNIST's, plain or gzipped) and CIFAR-10's binary records.
+"""File formats of image sets: IDX (MNIST's, plain or gzipped) and the binary records of CIFAR-10 and CIFAR-100.
 
 The checks look at names, sizes and magic numbers only; the readers read. Every error is a :class:`ConfigError` that
 names the file.
@@ -24,7 +24,6 @@ Bytes = npt.NDArray[np.uint8]
 
 IDX_UBYTE = 0x08
 CIFAR_PIXELS = 3 * 32 * 32
-CIFAR_RECORD = 1 + CIFAR_PIXELS
 
 
 def idx_file(folder: Path, name: str, help: str) -> Path:
@@ -69,25 +68,29 @@ def read_idx(path: Path) -> Bytes:
         return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * count).reshape(shape).copy()
 
 
-def check_cifar(path: Path, records: int, help: str) -> None:
-    """Refuse a CIFAR-10 binary file that is missing or has not exactly ``records`` records of 3,073 bytes."""
+def check_cifar(path: Path, records: int, help: str, labels: int = 1) -> None:
+    """Refuse a CIFAR binary file that is missing or has not exactly ``records`` records.
+
+    A record is ``labels`` bytes (CIFAR-10: one; CIFAR-100: coarse and fine) and 3,072 of pixels.
+    """
     if not path.is_file():
         raise ConfigError(f"file '{path}' is missing; {help}")
     with _reading(path):
         size = path.stat().st_size
-    if size != records * CIFAR_RECORD:
-        rule = f"{records * CIFAR_RECORD:,} bytes are needed ({records:,} images of {CIFAR_RECORD:,})"
+    record = labels + CIFAR_PIXELS
+    if size != records * record:
+        rule = f"{records * record:,} bytes are needed ({records:,} images of {record:,})"
         raise ConfigError(f"file '{path}' is truncated or damaged: {rule}, {size:,} are there; get it anew")
 
 
-def read_cifar(paths: Sequence[Path]) -> tuple[Bytes, Bytes]:
-    """Return images (N, 3, 32, 32) and labels (N,) of CIFAR-10 binary files, which must have passed the check."""
+def read_cifar(paths: Sequence[Path], labels: int = 1) -> tuple[Bytes, Bytes]:
+    """Return images (N, 3, 32, 32) and labels (N,), a record's last, of CIFAR binary files that passed the check."""
     parts = []
     for path in paths:
         with _reading(path):
-            parts.append(np.fromfile(path, dtype=np.uint8).reshape(-1, CIFAR_RECORD))
-    images = np.concatenate([part[:, 1:] for part in parts]).reshape(-1, 3, 32, 32)
-    return images, np.concatenate([part[:, 0] for part in parts])
+            parts.append(np.fromfile(path, dtype=np.uint8).reshape(-1, labels + CIFAR_PIXELS))
+    images = np.concatenate([part[:, labels:] for part in parts]).reshape(-1, 3, 32, 32)
+    return images, np.concatenate([part[:, labels - 1] for part in parts])
 
 
 def _open(path: Path) -> BinaryIO | gzip.GzipFile:

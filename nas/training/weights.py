@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import nn
 
 from nas.errors import ConfigError, unknown
@@ -14,6 +12,9 @@ from nas.files import write_atomic
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write the parameters and buffers of ``module`` to ``path``; a failure raises :class:`ConfigError`."""
+    # imported where it is needed: training itself runs without it
+    from safetensors.torch import save
+
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     write_atomic(path, save(state))
 
@@ -24,6 +25,9 @@ def load_weights(module: nn.Module, path: Path) -> None:
     A missing or damaged file, a tensor of another shape, one too many or too few raises :class:`ConfigError` and leaves
     the module as it was.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
         found = load(path.read_bytes())
     except OSError as error:

@@ -12,10 +12,9 @@ from torch import nn
 from training_examples import bright_or_dark, convnet, forbidden, linear, toy_splits
 
 from nas.errors import ConfigError, EvaluationError
-from nas.graph import BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Graph, GraphBuilder, LayerNorm, Linear, Pad
-from nas.graph.module import build_module
+from nas.graph import Dropout, Flatten, GlobalAvgPool, Graph, GraphBuilder, Linear, Pad
 from nas.training.data import ImageSet, Splits, load_splits
-from nas.training.engine import TrainResult, initialise, measure, parameter_groups, train
+from nas.training.engine import TrainResult, measure, train
 from nas.training.recipe import Recipe, default_recipe
 from nas.types import Task
 
@@ -208,30 +207,6 @@ def test_the_training_loss_is_smoothed_and_the_measured_is_not(smoothing: float)
     expected = -(1 - smoothing) * right.mean() - smoothing * logp.mean(1).mean()
     assert result.train_loss == pytest.approx(expected, rel=1e-5)
     assert measure(result.module, splits.train, splits.train)[1] == pytest.approx(-right.mean(), rel=1e-5)
-
-
-def test_norms_and_biases_do_not_decay() -> None:
-    b = GraphBuilder((1, 6, 6))
-    x = b(BatchNorm(), b(Conv(4, 3, bias=True), b.input, name="conv"), name="bn")
-    x = b(Flatten(), b(LayerNorm(), x, name="ln"))
-    module = build_module(b.build(logits=b(Linear(2), x, name="fc")))
-    names = {id(p): name for name, p in module.named_parameters()}
-    decay, rest = parameter_groups(module, 0.01)
-    assert sorted(names[id(p)] for p in decay["params"]) == ["conv.weight", "fc.weight"]
-    assert decay["weight_decay"] == 0.01
-    assert rest["weight_decay"] == 0.0
-    assert len(decay["params"]) + len(rest["params"]) == len(names) == 8
-
-
-def test_convolutions_are_drawn_as_he_et_al_do() -> None:
-    torch.manual_seed(0)
-    plain = nn.Conv2d(64, 128, 3)
-    depthwise = nn.Conv2d(512, 512, 5, groups=512)
-    initialise(nn.Sequential(plain, depthwise))
-    assert float(plain.weight.detach().std()) == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)
-    assert float(depthwise.weight.detach().std()) == pytest.approx((2 / 25) ** 0.5, rel=0.03)
-    assert plain.bias is not None
-    assert not plain.bias.any()
 
 
 def test_measuring_counts_and_averages() -> None:

@@ -12,8 +12,15 @@ import numpy as np
 import pytest
 
 from nas.errors import ConfigError
-from nas.training import data
-from nas.training.data import DATASETS, DatasetInfo, check_dataset, load_splits, open_cifar10, open_fashion_mnist
+from nas.training.data import DATASETS, DatasetInfo, ImageSet, check_dataset, load_splits
+from nas.training.datasets import (
+    CIFAR10_HELP,
+    CIFAR100_HELP,
+    FASHION_HELP,
+    open_cifar10,
+    open_cifar100,
+    open_fashion_mnist,
+)
 
 TRAIN, TEST, RECORDS = 40, 20, 30
 FASHION = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
@@ -40,7 +47,7 @@ def fashion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             else:
                 (tmp_path / name).write_bytes(content)
     opener = partial(open_fashion_mnist, counts=(TRAIN, TEST), validation=10)
-    monkeypatch.setitem(DATASETS._items, "fashion-mnist", DatasetInfo("few", opener, True, None, data.FASHION_HELP))
+    monkeypatch.setitem(DATASETS._items, "fashion-mnist", DatasetInfo("few", opener, True, None, FASHION_HELP))
     return tmp_path
 
 
@@ -52,7 +59,7 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for b, name in enumerate([*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]):
         (inner / name).write_bytes(b"".join(cifar_record(i % 10, b, i) for i in range(RECORDS)))
     opener = partial(open_cifar10, records=RECORDS, validation=50)
-    monkeypatch.setitem(DATASETS._items, "cifar10", DatasetInfo("few", opener, True, None, data.CIFAR10_HELP))
+    monkeypatch.setitem(DATASETS._items, "cifar10", DatasetInfo("few", opener, True, None, CIFAR10_HELP))
     return tmp_path
 
 
@@ -122,6 +129,39 @@ def test_a_cifar_file_of_another_size_is_refused(cifar: Path, name: str, change:
     path.write_bytes(content + b"0" if change > 0 else content[:change])
     found = f"{30 * 3073 + change:,} are there"
     fails(lambda: check_dataset("cifar10", cifar), name, "truncated or damaged", "92,190 bytes are needed", found)
+
+
+def cifar100_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like CIFAR-100's: record i has the coarse label 9, the fine label i mod 100 and pixels that tell i."""
+    inner = tmp_path / "cifar-100-binary"
+    inner.mkdir()
+    for name, count in (("train.bin", 400), ("test.bin", 100)):
+        records = (bytes([9, i % 100]) + bytes([i % 251]) * 1024 + bytes([7]) * 2048 for i in range(count))
+        (inner / name).write_bytes(b"".join(records))
+    opener = partial(open_cifar100, counts=(400, 100), validation=100)
+    monkeypatch.setitem(DATASETS._items, "cifar100", DatasetInfo("few", opener, True, None, CIFAR100_HELP))
+    return tmp_path
+
+
+def test_cifar100_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = cifar100_folder(tmp_path, monkeypatch)
+    splits = load_splits("cifar100", folder)
+    assert splits.task.classes == 100
+    train, validation, test = splits.train, splits.validation, splits.test
+    assert isinstance(train, ImageSet)
+    assert isinstance(validation, ImageSet)
+    assert isinstance(test, ImageSet)
+    assert test.labels.tolist() == list(range(100))
+    assert sorted(validation.labels) == list(range(100))
+    official = train.joined(validation)
+    found = sorted(zip(official.labels.tolist(), official.images[:, 0, 31, 31].tolist(), strict=True))
+    assert found == sorted((i % 100, i % 251) for i in range(400))
+    assert set(official.images[:, 1:].ravel()) == {7}
+    path = folder / "cifar-100-binary" / "test.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    fails(lambda: check_dataset("cifar100", folder), "test.bin", "307,400 bytes are needed (100 images of 3,074)")
+    path.unlink()
+    fails(lambda: check_dataset("cifar100", folder), "test.bin", "missing", "cifar-100-binary.tar.gz")
 
 
 @pytest.mark.parametrize("cut", [0, 3, 15, 16, -1])

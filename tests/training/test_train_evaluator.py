@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from nas.evaluators.train import TrainEvaluator, TrainSettings
 from nas.graph import cost
 from nas.training.data import ImageSet
 from nas.training.recipe import Recipe, default_recipe
+from nas.training.source import Resident
 from nas.types import Architecture, Job, Task
 
 TASK = Task("toy", (1, 6, 6), 2)
@@ -40,7 +42,8 @@ def test_the_reward_is_the_validation_accuracy(register: Callable[..., None]) ->
     metrics = TrainEvaluator()(job(epochs=6))
     assert metrics.reward == metrics.values["val_accuracy"] >= 90
     assert metrics.reward in [100 * k / 16 for k in range(17)]
-    assert set(metrics.values) == {"val_accuracy", "val_loss", "train_loss"}
+    assert set(metrics.values) == {"val_accuracy", "val_loss", "train_loss", "epochs_trained"}
+    assert metrics.values["epochs_trained"] == 6
     assert 0 < metrics.seconds < 60
     assert not metrics.simulated
 
@@ -90,6 +93,8 @@ def test_divergence_reaches_the_loop_by_its_kind(register: Callable[..., None]) 
         ({"dataset": None}, "setting 'dataset' must be a dataset's name, found None"),
         ({"dataset": "digit"}, "unknown dataset 'digit'; did you mean 'digits'?"),
         ({"threads": 0}, "setting 'threads' must be a whole number of at least 1, found 0"),
+        ({"time_limit": 0}, "setting 'time_limit' must be a number of seconds above 0, found 0"),
+        ({"deterministic": 1}, "setting 'deterministic' must be true or false, found 1"),
         ({"recipe": {"lr": 1}}, "unknown field 'lr'"),
         ({"validation": 1}, "validation images must be a whole number from 2"),
     ],
@@ -134,17 +139,58 @@ def test_a_final_training_reads_the_test_split_exactly_once(register: Callable[.
 def test_a_final_training_uses_train_and_validation(
     register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import nas.training.engine as engine
-
     register("toy", lambda: bright_or_dark(10))
     sizes = []
-    original = engine._Fit.__init__
+    original = Resident.__init__
 
-    def spy(self: Any, module: Any, recipe: Recipe, epochs: int, data: Any) -> None:
-        sizes.append(len(data.labels))
-        original(self, module, recipe, epochs, data)
+    def spy(self: Resident, images: ImageSet, *rest: Any) -> None:
+        sizes.append(len(images))
+        original(self, images, *rest)
 
-    monkeypatch.setattr(engine._Fit, "__init__", spy)
+    monkeypatch.setattr(Resident, "__init__", spy)
     train_final(convnet(TASK), job().settings, 1, 0)
     TrainEvaluator()(job())
     assert sizes == [48, 32]
+
+
+def test_a_promotion_goes_on_where_the_shorter_training_stopped(register: Callable[..., None], tmp_path: Path) -> None:
+    register("toy")
+    short, long = str(tmp_path / "1" / "checkpoint"), str(tmp_path / "2" / "checkpoint")
+    first = TrainEvaluator()(job(epochs=2, checkpoint=short))
+    promoted = TrainEvaluator()(job(epochs=6, seed=8, checkpoint=long, continue_from=short))
+    assert first.values["epochs_trained"] == 2
+    assert promoted.values["epochs_trained"] == 4
+    assert promoted.reward >= 90
+    again = TrainEvaluator()(job(epochs=6, seed=99, continue_from=long))
+    assert again.values == {**promoted.values, "epochs_trained": 0}
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "no JSON"])
+def test_a_checkpoint_that_cannot_be_used_means_from_scratch(
+    register: Callable[..., None], tmp_path: Path, damage: str
+) -> None:
+    register("toy")
+    TrainEvaluator()(job(epochs=2, checkpoint=str(tmp_path)))
+    (tensors,) = tmp_path.glob("*.safetensors")
+    if damage == "missing":
+        tensors.unlink()
+    elif damage == "cut":
+        tensors.write_bytes(tensors.read_bytes()[:-1])
+    else:
+        (tmp_path / "checkpoint.json").write_text("{")
+    metrics = TrainEvaluator()(job(epochs=3, continue_from=str(tmp_path)))
+    assert metrics.values == TrainEvaluator()(job(epochs=3)).values
+    assert metrics.values["epochs_trained"] == 3
+
+
+def test_a_training_that_takes_too_long_is_typed(register: Callable[..., None]) -> None:
+    register("toy")
+    with pytest.raises(EvaluationError, match="more than 1e-06 s, in epoch 1") as error:
+        TrainEvaluator()(job({"time_limit": 1e-6}))
+    assert error.value.kind == "timeout"
+
+
+def test_a_recipe_can_be_named(register: Callable[..., None]) -> None:
+    assert TrainSettings.from_json({"dataset": "toy", "recipe": "nb201-12"}).actual_recipe().epochs == 12
+    with pytest.raises(ConfigError, match="did you mean 'nb201-12'"):
+        TrainSettings.from_json({"dataset": "toy", "recipe": "nb201-13"})

@@ -1,0 +1,93 @@
+"""Predicted peaks of training memory against what torch's allocator reaches under this engine's own steps."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.graph import Graph
+from nas.graph.memory import memory_peak
+from nas.training.memory import training_memory
+from nas.training.recipe import Recipe
+from nas.training.speed import ON_CPU
+from nas.training.step import Trainee
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "graph"))
+from memory_meter import _peaks
+from small_networks import NETWORKS, sampled
+
+SGD = Recipe()
+RECIPES = {
+    "sgd": SGD,
+    "plain": replace(SGD, momentum=0.0, nesterov=False, clip_norm=0),
+    "ema": replace(SGD, ema=0.99),
+    "rmsprop": replace(SGD, optimiser="rmsprop", nesterov=False),
+    "adamw": replace(SGD, optimiser="adamw", nesterov=False),
+}
+QUICK = ("vgg", "resnet", "efficientnet")
+CASES: dict[str, tuple[Callable[[], Graph], int]] = {name: (build, 16) for name, build in NETWORKS.items()}
+CASES |= {
+    f"{space}-{i}": (lambda s=space, i=i: sampled(s, i, (8, 16, 24)[i % 3], 1 + i % 2), (2, 8, 16, 5)[i % 4])
+    for space in ("nasnet", "nb101", "nb201")
+    for i in range(8)
+}
+
+
+def size(tensors: object) -> int:
+    return sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
+
+
+def measured(graph: Graph, recipe: Recipe, batch: int) -> int:
+    """Return the peak of allocated bytes in the third step, with all that was there before it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        trainee = Trainee(graph, recipe, torch.device("cpu"), ON_CPU)
+        images = torch.randn(batch, *graph.input_shape).contiguous(memory_format=torch.channels_last)
+        labels = torch.randint(10, (batch,))
+        for _ in range(2):
+            trainee.step(images, labels)
+        trainee.optimiser.zero_grad(set_to_none=True)
+        state = [t for each in trainee.optimiser.state.values() for t in each.values() if isinstance(t, torch.Tensor)]
+        average = [] if trainee.average is None else trainee.average.state().values()
+        held = size([*trainee.module.parameters(), *trainee.module.buffers(), *state, *average, images, labels])
+        return held + _peaks(lambda: trainee.step(images, labels))[0]
+
+
+def error(name: str, recipe: Recipe) -> float:
+    build, batch = CASES[name]
+    graph = build()
+    return training_memory(graph, recipe, batch) / measured(graph, recipe, batch) - 1
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("network", QUICK)
+def test_the_peak_is_what_torch_allocates(network: str, recipe: str) -> None:
+    assert abs(error(network, RECIPES[recipe])) < 0.2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_peaks_of_all_networks_are_what_torch_allocates(recipe: str) -> None:
+    errors = {name: error(name, RECIPES[recipe]) for name in CASES}
+    assert len(errors) >= 30
+    assert not {name: f"{e:+.1%}" for name, e in errors.items() if abs(e) > 0.2}
+    assert statistics.median(map(abs, errors.values())) < 0.05
+
+
+def test_without_frills_it_is_the_peak_of_the_graph() -> None:
+    graph = NETWORKS["resnet"]()
+    assert training_memory(graph, SGD, 16) == memory_peak(graph.pruned(), 16)
+    assert training_memory(graph, replace(SGD, batch_size=16)) == training_memory(graph, SGD, 16)
+    assert training_memory(graph, RECIPES["ema"], 16) > training_memory(graph, SGD, 16)
+
+
+def test_heads_count_where_they_are_trained() -> None:
+    graph = NETWORKS["inception"]()
+    assert [name for name, _ in graph.outputs if name.startswith("aux")]
+    assert training_memory(graph, replace(SGD, aux_weight=0.4), 8) > training_memory(graph, SGD, 8)
