@@ -18,9 +18,11 @@ from nas.run.journal import Journal, MemoryJournal, Sink
 from nas.run.ledger import Ledger, fold
 from nas.run.loop import Loop, Settings
 from nas.runs import check_name
-from nas.searchers import make_searcher
+from nas.searchers import make_scheduler, make_searcher
+from nas.searchers.auto import AUTO, automatic
+from nas.searchers.schedulers import NONE, spelled_out
 from nas.space import SPACES, Space
-from nas.study import DEFAULT_TASK, preparer
+from nas.study import DEFAULT_TASK, preparer, remembered
 from nas.types import ARCHITECTURE_FORMAT, Architecture, Context, Evaluator, Searcher, Task, Trial, Value
 
 
@@ -49,7 +51,7 @@ def space_of(space: str | Space | Callable[..., Any], **args: Value) -> Space:
 def search(
     space: str | Space | Callable[..., Any],
     evaluator: Evaluator,
-    searcher: str | Searcher = "evolution",
+    searcher: str | Searcher = AUTO,
     trials: int = 50,
     *,
     seed: int = 0,
@@ -62,6 +64,8 @@ def search(
     max_macs: int | None = None,
     space_args: Mapping[str, Value] | None = None,
     searcher_args: Mapping[str, Value] | None = None,
+    scheduler: str = NONE,
+    scheduler_args: Mapping[str, Value] | None = None,
     name: str | None = None,
     results_dir: str | Path = "results",
     observe: Callable[[Ledger], None] = lambda ledger: None,
@@ -70,6 +74,8 @@ def search(
 
     ``evaluator`` gets a :class:`Job` (its ``architecture``, and its ``graph`` where the space describes networks; see
     :func:`build_module`) and returns the reward to maximise or :class:`Metrics`. An exception fails that trial only.
+    With a ``scheduler`` (see :mod:`nas.searchers.schedulers`) most jobs have fewer than ``epochs``; what did well is
+    asked once more with more of them; every evaluation counts as one of ``trials``.
     With a ``name`` every result is on disk in ``results_dir/name/journal.jsonl`` before it is used, and calling again
     with the same name and all else equal but ``trials`` goes on where the last call ended; without, the search lives in
     memory.
@@ -83,13 +89,19 @@ def search(
         if type(value) is not int or value < least:
             raise ConfigError(f"{what} must be a whole number of at least {least}, found {value!r}")
     found = space_of(space, **(space_args or {}))
+    if isinstance(searcher, str):
+        searcher, scheduler = spelled_out(automatic(trials) if searcher == AUTO else searcher, scheduler)
     named = searcher if isinstance(searcher, str) else type(searcher).__name__
     prepare = preparer(found, task, width, depth)
     if isinstance(searcher, str):
-        context = Context(prepare, epochs, None, max_params, max_macs)  # trials may grow from call to call
+        context = Context(remembered(prepare), epochs, None, max_params, max_macs)  # trials may grow from call to call
         searcher = make_searcher(searcher, found, searcher_args or {}, context)
     if not callable(getattr(searcher, "ask", None)):
         raise ConfigError(f"a searcher is a name or has a method ask(history, rng), found {named}")
+    if scheduler != NONE:
+        searcher = make_scheduler(scheduler, searcher, epochs, scheduler_args or {})
+    elif scheduler_args:
+        raise ConfigError("scheduler_args need a scheduler")
     settings = Settings(task, trials, epochs, seed, max_params, max_macs)
     journal: Sink = MemoryJournal()
     ledger = Ledger(lag)
@@ -102,7 +114,10 @@ def search(
             "settings": asdict(replace(settings, trials=0)),
             "size": [width, depth],
             "lag": lag,
+            "scheduler": [scheduler, dict(scheduler_args or {})] if scheduler != NONE else None,
         }
+        if scheduler != NONE:
+            settings = replace(settings, checkpoints=Path(results_dir).resolve() / name / "checkpoints")
         journal, ledger = _open(Path(results_dir), name, json.loads(json.dumps(study)), lag)
     try:
         reason = Loop(searcher, prepare, InlineExecutor(evaluator), journal, ledger, settings, observe).run()

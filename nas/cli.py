@@ -120,6 +120,12 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
         sub = command(name, text, run)
         sub.add_argument("name", metavar="NAME", help="name of the run")
         _results_flag(sub)
+    text = "write a run as an Optuna study; look at it with: optuna-dashboard FILE.log, or sqlite:///FILE.db"
+    sub = command("study", text, c.export_study)
+    sub.add_argument("name", metavar="NAME", help="name of the run")
+    text = "new file: .log is Optuna's journal, .db or .sqlite3 SQLite"
+    sub.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help=text)
+    _results_flag(sub)
     sub = command("inspect", "show shape and cost of a network, an architecture or a graph", n.inspect)
     _target_flags(sub)
     sub.add_argument("--layers", action="store_true", help="a row for every layer")
@@ -136,8 +142,8 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     sub = command("list", "list what is registered", c.list_things)
     sub.add_argument("what", metavar="WHAT", help=", ".join(c.LISTS))
     _plugin_flag(sub)
-    sub = command("check", "check that the spaces in a Python file keep the contract", c.check)
-    sub.add_argument("file", metavar="FILE.py", help="file that registers search spaces")
+    sub = command("check", "check that the spaces and searchers in a Python file keep the contract", c.check)
+    sub.add_argument("file", metavar="FILE.py", help="file that registers search spaces or searchers")
     return parser, made
 
 

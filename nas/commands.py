@@ -14,12 +14,9 @@ from nas.errors import ConfigError, unknown
 if TYPE_CHECKING:
     from nas.runs import Run
 
-LISTS = ("spaces", "searchers", "evaluators", "datasets", "primitives", "blocks", "networks", "genotypes")
-PRESET: dict[str, dict[str, Any]] = {
-    "space": {"space_args": {"nodes": 3}, "width": 8, "depth": 1},
-    "searcher": {"searcher_args": {"population": 8, "tournament": 4}},
-}
-"""Settings of the default space and searcher where the user names neither: a few minutes on two cores."""
+LISTS = ("spaces", "searchers", "schedulers", "evaluators", "datasets", "primitives", "blocks", "networks", "genotypes")
+PRESET: dict[str, Any] = {"space_args": {"nodes": 3}, "width": 8, "depth": 1}
+"""Settings of the default space where the user names none: a few minutes on two cores."""
 
 
 def search(options: argparse.Namespace) -> int:
@@ -28,6 +25,7 @@ def search(options: argparse.Namespace) -> int:
     from nas.run.config import RunConfig, load_toml
     from nas.runs import Run, folder_of, fresh_name
     from nas.starts import start_architecture
+    from nas.study import completed
 
     settings = load_toml(options.config) if options.config else {}
     RunConfig.from_json(settings, str(options.config))  # alone first: its errors name the file
@@ -36,16 +34,15 @@ def search(options: argparse.Namespace) -> int:
     if start and "space" not in given and "space" not in settings:
         first = start_architecture(start[0])
         settings = {"space_args": dict(first.args), **settings, "space": first.space}
-    for name, args in (("space", "space_args"), ("searcher", "searcher_args")):
+    for name, args in (("space", "space_args"), ("searcher", "searcher_args"), ("scheduler", "scheduler_args")):
         if name in given and given[name] != settings.get(name):
             settings = {key: value for key, value in settings.items() if key != args}  # they belong to another
-    for name, preset in PRESET.items():
-        if name not in settings and name not in given:
-            settings = {**preset, **settings}
+    if "space" not in settings and "space" not in given:
+        settings = {**PRESET, **settings}
     for name, value in given.items():
         settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
     config = RunConfig.from_json(settings, "search")
-    name = fresh_name(options.results_dir, config) if options.name is None else options.name
+    name = fresh_name(options.results_dir, completed(config)) if options.name is None else options.name
     return _carry_out(Run.create(folder_of(options.results_dir, name), config))
 
 
@@ -68,6 +65,19 @@ def report(options: argparse.Namespace) -> int:
     if ends_torn(path):
         warn(f"journal '{path}': the last write is not whole and is left out; a killed run cuts it off when resumed")
     show_result(write_outputs(folder))
+    return 0
+
+
+def export_study(options: argparse.Namespace) -> int:
+    """Write a run as an Optuna study."""
+    from nas.report.study_export import export_study
+    from nas.report.terminal import say
+    from nas.runs import find_journal, folder_of
+
+    folder = folder_of(options.results_dir, options.name)
+    find_journal(folder)
+    count = export_study(folder, options.output)
+    say(f"study of {count} trials: {options.output}")
     return 0
 
 
@@ -138,12 +148,27 @@ def _spaces() -> list[tuple[str, str]]:
 
 
 def _searchers() -> list[tuple[str, str]]:
-    from nas.searchers import SEARCHERS
+    from nas.searchers import FAMILIES, SEARCHERS
+    from nas.searchers.auto import AUTO, LONG, automatic
+    from nas.searchers.schedulers import SHORTHANDS
 
     rows = []
     for name in SEARCHERS:
         args = ", ".join(f"{k}={v}" for k, v in SEARCHERS[name].args.items())
         rows.append((name, f"{SEARCHERS[name].summary} ({SEARCHERS[name].source}){f' [{args}]' if args else ''}"))
+    rows += [(f"{name}:NAME", f"{FAMILIES[name].summary} ({FAMILIES[name].source})") for name in FAMILIES]
+    rows += [(name, s.summary) for name, s in SHORTHANDS.items()]
+    rows.append((AUTO, f"The best measured: {automatic(1)}, and from {LONG:,} trials on {automatic(LONG)}"))
+    return sorted(rows)
+
+
+def _schedulers() -> list[tuple[str, str]]:
+    from nas.searchers import SCHEDULERS
+
+    rows = []
+    for name in SCHEDULERS:
+        args = ", ".join(f"{k}={v}" for k, v in SCHEDULERS[name].args.items())
+        rows.append((name, f"{SCHEDULERS[name].summary} ({SCHEDULERS[name].source}) [{args}]"))
     return rows
 
 
@@ -190,6 +215,7 @@ def _genotypes() -> list[tuple[str, str]]:
 _LISTERS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "spaces": _spaces,
     "searchers": _searchers,
+    "schedulers": _schedulers,
     "evaluators": _evaluators,
     "datasets": _datasets,
     "primitives": _primitives,
@@ -204,20 +230,27 @@ def _first_line(thing: object) -> str:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Check the spaces that a file registers; exit code 2 when a rule is broken."""
-    from nas.plugins import load_built_in, load_plugin
+    """Check the spaces and the searchers that a file registers; exit code 2 when a rule is broken."""
+    from nas.plugins import load_built_in, load_plugin, naming
     from nas.report.terminal import say
+    from nas.searchers import SEARCHERS
     from nas.space import SPACES
     from nas.space.check import problems
+    from nas.testing import LAWS, check_searcher
 
     load_built_in()
-    before = set(SPACES)
+    before = {*SPACES}, {*SEARCHERS}
     load_plugin(options.file)
-    names = sorted(set(SPACES) - before)
-    if not names:
-        raise ConfigError(f"'{options.file}' registers no search space; decorate a function with @register_space(...)")
-    for name in names:
+    spaces, searchers = sorted({*SPACES} - before[0]), sorted({*SEARCHERS} - before[1])
+    if not spaces and not searchers:
+        rule = "decorate a function with @register_space(...) or a class with @register_searcher(...)"
+        raise ConfigError(f"'{options.file}' registers no search space and no searcher; {rule}")
+    for name in spaces:
         for problem in problems(SPACES[name]):
             raise ConfigError(f"space '{name}': {problem}")
         say(f"space '{name}' keeps the contract")
+    for name in searchers:
+        with naming(f"searcher '{name}'", ours=True):
+            check_searcher(name, plugin=options.file)
+        say(f"searcher '{name}' keeps all {len(LAWS)} laws")
     return 0

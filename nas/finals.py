@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nas.errors import EvaluationError, one_line
 from nas.evaluators.table import objective_of, reward_name
 from nas.graph import Graph, cost
-from nas.run.config import RunConfig
+from nas.run.config import RunConfig, search_name
 from nas.run.journal import Sink
 from nas.run.ledger import Ledger
 from nas.run.seeds import FINAL, derive
@@ -33,9 +33,9 @@ class Finalist:
 
 def finalists(config: RunConfig, study: Study, best: Trial, baseline: Trial | None) -> list[Finalist]:
     """Return who is compared: the winner, the best of random search, and the handcrafted network of similar cost."""
-    rows = [_finalist("search", f"{config.searcher} search", study, best)]
+    rows = [_finalist("search", search_name(config), study, best)]
     if baseline is not None:
-        rows.append(_finalist("random", "random search", study, baseline))
+        rows.append(_finalist("random", search_name(replace(config, searcher="random")), study, baseline))
     if config.evaluator == "train" and best.macs is not None:
         name, graph = matching_resnet(study.settings.task, best.macs)
         rows.append(Finalist("handcrafted", name, name, None, graph))

@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 
+from nas.checkpoints import Checkpoints
 from nas.environment import environment
 from nas.errors import ConfigError, unknown
 from nas.files import sync_folder, write_atomic, write_json
@@ -23,9 +24,12 @@ from nas.run.config import RunConfig, config_of
 from nas.run.journal import Journal
 from nas.run.ledger import Ledger, fold
 from nas.run.loop import Loop
+from nas.searchers.schedulers import NONE
 from nas.study import Study, assemble, completed
 from nas.types import Architecture, Trial
 
+CACHE = "cache"
+"""The folder in a run's for what may be deleted: it only saves work."""
 NAME_RULE = "a name is at most 100 letters, digits, dots, dashes and underscores, and does not begin with a dot"
 
 
@@ -60,7 +64,7 @@ class Run:
         if folder.exists():
             raise ConfigError(_taken(folder))
         config = completed(config)
-        study = assemble(config)
+        study = assemble(config, cache=folder / CACHE)
         start = [architecture.to_json() for architecture in study.start]
         journal = _write_new(folder, {"config": config.to_json(), **({"start": start} if start else {})})
         return cls(folder, config, study, journal, Ledger(study.lag))
@@ -73,7 +77,7 @@ class Run:
         try:
             config = config_of(events[0], folder.name)
             start = [Architecture.from_json(data) for data in events[0].get("start", [])]
-            study = assemble(config, start)
+            study = assemble(config, start, folder / CACHE)
             run = cls(folder, config, study, journal, fold(events, study.lag))
         except BaseException:
             journal.close()
@@ -103,20 +107,27 @@ class Run:
             self.journal.close()
 
     def _search(self, observe: Observer, phase: str = "search") -> str:
+        study, settings = self.study, self.study.settings
+        checkpoints = None
+        if self.config.scheduler != NONE and self.config.evaluator == "train":
+            folder = self.folder.resolve() / "checkpoints"
+            settings, checkpoints = replace(settings, checkpoints=folder), Checkpoints(folder, settings.epochs)
+
         def onlook(ledger: Ledger) -> None:
+            if checkpoints is not None:
+                checkpoints.sweep(ledger)
             best = ledger.best()
             done = ledger.queries - len(ledger.pending)
             observe(Progress(phase, done, self.config.trials, best.reward if best else None))
 
-        study = self.study
         onlook(self.ledger)
-        self._loop = Loop(
-            study.searcher, study.prepare, study.executor, self.journal, self.ledger, study.settings, onlook
-        )
+        self._loop = Loop(study.searcher, study.prepare, study.executor, self.journal, self.ledger, settings, onlook)
         if self._stopping:
             return "interrupted"
         with naming("the search stopped"):
             reason = self._loop.run()
+        if checkpoints is not None and reason != "interrupted":
+            checkpoints.clear()
         return "finished" if reason == "budget" else reason
 
     def _finish(self, reason: str, observe: Observer) -> str:
@@ -183,7 +194,7 @@ def _write_new(folder: Path, header: dict[str, Any]) -> Journal:
     staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
     try:
         _sweep(folder)
-        staging.mkdir(parents=True)
+        (staging / CACHE).mkdir(parents=True)
         write_atomic(staging / "config.toml", tomli_w.dumps(header["config"]))
         write_json(staging / "environment.json", environment())
         journal = Journal.create(staging / "journal.jsonl", {**header, "time": time.time()})

@@ -55,14 +55,6 @@ class Table:
             raise EvaluationError(f"table '{self.path.name}': the architecture is not in the table")
         return row
 
-    def lacks(self, architecture: Architecture, key: str) -> str:
-        """Return why ``architecture`` has no row, empty where it has one."""
-        try:
-            self.row(architecture, key)
-        except EvaluationError as error:
-            return str(error)
-        return ""
-
     def column(self, name: str, dataset: str | None) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return column ``name`` (N,) for ``dataset`` (the first when None); unknown names raise ConfigError."""
         if name not in self.columns:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from nas.errors import EvaluationError, SpaceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from nas.graph import Graph
@@ -219,6 +221,7 @@ class Prepared:
     """What an architecture turns out to be for the task at hand: its key and, where it is a network, its cost.
 
     ``problem`` says why it cannot be evaluated: no network can be built of it for this task, or a table lacks it.
+    ``scores`` are what is known of it for free, such as zero-cost proxies.
     """
 
     key: str
@@ -226,6 +229,7 @@ class Prepared:
     params: int | None = None
     macs: int | None = None
     problem: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -234,6 +238,7 @@ class Context:
 
     ``prepare`` tells key and cost of an architecture without evaluating it. ``epochs`` is a trial's training budget,
     ``trials`` the search's (None: unknown). Networks over ``max_params`` or ``max_macs`` are refused when proposed.
+    ``cache`` is a folder for what may be deleted at any time and only saves work (None: keep nothing).
     """
 
     prepare: Callable[[Architecture], Prepared]
@@ -241,6 +246,7 @@ class Context:
     trials: int | None = None
     max_params: int | None = None
     max_macs: int | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_a_named_search_goes_on_where_it_ended(tmp_path):
     [
         {"seed": 1},
         {"searcher": "local"},
-        {"searcher_args": {"population": 5}},
+        {"searcher_args": {"candidates": 5}},
         {"epochs": 2},
         {"lag": 2},
         {"width": 4},

@@ -94,6 +94,23 @@ def test_the_space_is_short_keeps_the_contract_and_is_searched(tmp_path: Path) -
     assert (tmp_path / "results" / "short" / "best" / "graph.json").is_file()
 
 
+@pytest.mark.long
+def test_the_searcher_is_short_and_keeps_the_laws(tmp_path: Path) -> None:
+    searcher, tests, _ = blocks("docs/add-a-searcher.md")
+    assert len(searcher.splitlines()) < 60
+    (tmp_path / "my_searcher.py").write_text(searcher, "utf-8")
+    (tmp_path / "test_my_searcher.py").write_text(tests, "utf-8")
+    assert "'annealing' keeps all 11 laws" in nas(tmp_path, "check", "my_searcher.py")
+    assert "12 passed" in run(tmp_path, "-m", "pytest", "-q", "test_my_searcher.py")
+
+
+def test_every_law_of_a_searcher_is_explained() -> None:
+    from nas.testing import LAWS
+
+    text = (ROOT / "docs" / "add-a-searcher.md").read_text("utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(LAWS)
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_what_we_draw(name: str, tmp_path: Path) -> None:
     assert main(["draw", *PICTURES[name], "-o", str(tmp_path / name)]) == 0

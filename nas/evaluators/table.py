@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from nas.errors import EvaluationError
 from nas.table import Table
-from nas.types import Architecture, Job, Metrics
+from nas.types import Architecture, Job, Metrics, Prepared
 
 Column = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -43,6 +45,23 @@ class TableEvaluator:
         timed = [n for n in (f"seconds_{epochs}", "seconds") if n in self._table.columns]
         seconds = self._table.column(timed[0], self._dataset) if timed else None
         return name, self._table.column(name, self._dataset), seconds
+
+
+class Known:
+    """What a table knows of an architecture before it is evaluated: whether it is there, and its free ``scores``."""
+
+    def __init__(self, table: Table, scores: Sequence[str] = (), dataset: str | None = None) -> None:
+        self._table = table
+        self._scores = {name: table.column(name, dataset) for name in scores}
+
+    def complete(self, prepared: Prepared, architecture: Architecture) -> Prepared:
+        """Return ``prepared`` with the scores, or with the problem that the table lacks the architecture."""
+        try:
+            row = self._table.row(architecture, prepared.key)
+        except EvaluationError as error:
+            return replace(prepared, problem=str(error))
+        scores = {name: float(column[row]) for name, column in self._scores.items()}
+        return replace(prepared, scores={name: score for name, score in scores.items() if math.isfinite(score)})
 
 
 def reward_name(reward: str, epochs: int) -> str:

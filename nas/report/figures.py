@@ -46,11 +46,14 @@ def _save(figure: Figure, path: Path) -> Path:
 
 
 def best_so_far(ledger: Ledger) -> tuple[list[int], list[float], list[float]]:
-    """Return, for every evaluation with a score: its number, its reward, and the best reward up to it."""
+    """Return, for every evaluation with a score: its number, its reward, and the best reward up to it.
+
+    Rewards of different epochs cannot be compared: the best is that of the most epochs so far.
+    """
     numbers: list[int] = []
     rewards: list[float] = []
     bests: list[float] = []
-    queries = 0
+    queries, best = 0, (0, float("-inf"))
     for t in ledger.trials:
         if t.status in ("reused", "refused"):
             continue
@@ -58,7 +61,8 @@ def best_so_far(ledger: Ledger) -> tuple[list[int], list[float], list[float]]:
         if t.reward is not None:
             numbers.append(queries)
             rewards.append(t.reward)
-            bests.append(max(t.reward, bests[-1]) if bests else t.reward)
+            best = max(best, (t.proposal.epochs, t.reward))
+            bests.append(best[1])
     return numbers, rewards, bests
 
 

@@ -8,18 +8,23 @@ from collections.abc import Sequence
 
 import tomli_w
 
+from nas.report.importance import importance
 from nas.report.view import RunView, Score
+from nas.run.config import search_name
+from nas.searchers.pareto import value_of
 from nas.types import Trial
 
 
 def report_text(view: RunView, figures: Sequence[str]) -> str:
     """Return ``report.md``; ``figures`` are paths relative to it."""
     parts = [
-        f"# {view.name}: {view.config.searcher} search in the space `{view.config.space}`",
+        f"# {view.name}: {search_name(view.config)} in the space `{view.config.space}`",
         _headline(view),
         _final_section(view),
         *(f"![{figure}]({figure})" for figure in figures),
         _top_section(view),
+        _front_section(view),
+        _importance_section(view),
         _failure_section(view),
         _method_section(view),
     ]
@@ -113,14 +118,45 @@ def _top_section(view: RunView) -> str:
     scored = [t for t in view.ledger.trials if t.status == "done" and t.reward is not None]
     if not scored:
         return ""
-    ranked = sorted(scored, key=lambda t: (-(t.reward or 0.0), t.index))[:10]
+    ranked = sorted(scored, key=lambda t: (-t.proposal.epochs, -(t.reward or 0.0), t.index))[:10]
     rows = [
-        f"| {rank} | {t.index} | {t.reward:.4g} | {_number(t.params)} | {_number(t.macs)} | {t.seconds:.2f} "
-        f"| `{t.key[:8]}` |"
+        f"| {rank} | {t.index} | {t.proposal.epochs} | {t.reward:.4g} | {_number(t.params)} | {_number(t.macs)} "
+        f"| {t.seconds:.2f} | `{t.key[:8]}` |"
         for rank, t in enumerate(ranked, 1)
     ]
-    head = ["| rank | trial | reward | parameters | MACs | seconds | key |", "|---:|---:|---:|---:|---:|---:|---|"]
+    head = ["| rank | trial | epochs | reward | parameters | MACs | seconds | key |", f"|{'---:|' * 7}---|"]
     return "\n".join(["## Best trials", "", *head, *rows])
+
+
+def _front_section(view: RunView) -> str:
+    names, trials = view.front()
+    if not trials:
+        return ""
+    columns = [name.replace("|", "/") for name in names]
+    rows = [
+        f"| {t.index} | {t.reward:.4g} | " + " | ".join(f"{value_of(t, name):,.6g}" for name in names) + " |"
+        for t in trials
+    ]
+    head = [f"| trial | reward | {' | '.join(columns)} |", "|---:|---:|" + "---:|" * len(names)]
+    how = f"No other trial has at least this reward and no more {' and '.join(columns)}, and is better in one of them."
+    limits = view.config.searcher_args.get("limits")
+    how += f" Trials over the limits {limits} are left out." if limits else ""
+    return "\n".join(["## Pareto front", "", how, "", *head, *rows])
+
+
+def _importance_section(view: RunView) -> str:
+    found = importance(view.ledger.trials)
+    if found is None:
+        return ""
+    how = (
+        f"How much each decision tells the best {found.good} trials from all {found.trials} "
+        "(PED-ANOVA, shares of the whole)."
+    )
+    some = any(count < found.trials for count in found.present.values())
+    note = " A decision that is not always made counts within the trials that made it." if some else ""
+    rows = [f"| `{name}` | {share:.1%} | {found.present[name]} |" for name, share in found.shares[:10]]
+    head = ["| decision | importance | trials |", "|---|---:|---:|"]
+    return "\n".join(["## Parameter importance", "", how + note, "", *head, *rows])
 
 
 def _number(value: int | None) -> str:

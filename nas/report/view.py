@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.errors import ConfigError
 from nas.files import read_json
 from nas.run.config import RunConfig, config_of
 from nas.run.journal import read
 from nas.run.ledger import Ledger, fold
+from nas.searchers.pareto import DEFAULT_OBJECTIVES, front, limits_of, objective_names, violation
+from nas.types import Trial
 
 BASELINE = "random"
 """Sub-folder of a run that holds its random search."""
@@ -67,6 +70,23 @@ class RunView:
     def test_reads(self) -> int:
         """How often a test score was read."""
         return self.ledger.test_reads
+
+    def front(self) -> tuple[tuple[str, ...], list[Trial]]:
+        """Return the objectives beside the reward, and the front of the trials of most epochs within the limits.
+
+        A search for the reward alone has neither.
+        """
+        if self.config.searcher != "nsga2":
+            return (), []
+        args = self.config.searcher_args
+        names, limits = objective_names(args.get("objectives", DEFAULT_OBJECTIVES)), limits_of(args.get("limits", ""))
+        scored = [t for t in self.ledger.trials if t.status == "done"]
+        most = max((t.proposal.epochs for t in scored), default=0)
+        try:
+            kept = [t for t in scored if t.proposal.epochs == most and not violation(t, limits)]
+            return names, front(kept, names)
+        except ConfigError:  # an objective that no trial has ended the search
+            return names, []
 
     def scores(self) -> list[Score]:
         """Return the final comparison, best mean first."""

@@ -31,11 +31,14 @@ class RunConfig:
 
     space: str = _option("nasnet", "search space (see: list spaces); unnamed with nodes=3 at width 8, depth 1")
     space_args: dict[str, Any] = _args("argument of the space, e.g. nodes=5", meta="K=V")
-    searcher: str = _option("evolution", "searcher (see: list searchers); unnamed with population=8, tournament=4")
+    searcher: str = _option("auto", "searcher (see: list searchers); auto: the best measured")
     searcher_args: dict[str, Any] = _args("argument of the searcher, e.g. population=50", meta="K=V")
+    scheduler: str = _option("none", "spread epochs over trials (see: list schedulers); none: all train for --epochs")
+    scheduler_args: dict[str, Any] = _args("argument of the scheduler, e.g. eta=3 or rungs=12,200", meta="K=V")
     evaluator: str | None = _option(None, "evaluator (see: list evaluators); table when --table is given, else train")
     dataset: str | None = _option(None, "dataset (see: list datasets), or the table's; default digits")
-    data_dir: str | None = _option(None, "folder of the dataset's files", meta="DIR")
+    data_dir: str | None = _option(None, "folder (or .npz file) of the dataset", meta="DIR")
+    image_size: int | None = _option(None, "side of the images of the dataset 'folder', pixels; default 224", 1)
     train_images: int | None = _option(None, "train on so many images only, for reduced searches; default all", 1)
     validation_images: int | None = _option(None, "validate on so many images; default the dataset's own number", 1)
     table: str | None = _option(None, "table file of a published benchmark", meta="FILE")
@@ -45,14 +48,19 @@ class RunConfig:
     metrics: tuple[str, ...] = _option(
         tuple, "column of the table to record with every trial, such as a latency; may be repeated", meta="COLUMN"
     )
+    scores: tuple[str, ...] = _option(
+        tuple,
+        "column of the table known before evaluation, such as a zero-cost score; may be repeated",
+        meta="COLUMN",
+    )
     objective: str | None = _option(
         None, "column of the table to report for the best; the reward's by default", meta="COLUMN"
     )
-    trials: int = _option(16, "evaluations to spend; reused and refused proposals are free", 1)
+    trials: int = _option(16, "evaluations to spend, promotions among them; reused and refused proposals are free", 1)
     max_seconds: int | None = _option(
         None, "ask for no more after so many seconds of evaluation; a table's simulated ones count", 1
     )
-    epochs: int = _option(3, "training epochs of a trial", 1)
+    epochs: int = _option(3, "training epochs of a trial, the most where a scheduler spreads them", 1)
     width: int | None = _option(None, "channels of the first stage; default the space's own", 1)
     depth: int | None = _option(None, "cells a stage; default the space's own", 1)
     max_params: int | None = _option(None, "refuse networks of more parameters", 1)
@@ -65,7 +73,9 @@ class RunConfig:
     final_seeds: int = _option(3, "seeds of the final trainings; 0: no final comparison", 0)
     final_epochs: int = _option(10, "epochs of the final trainings", 1)
     start_from: tuple[str, ...] = _option(
-        tuple, "network of the space stages, or architecture file, to begin with; may be repeated", meta="NAME|FILE"
+        tuple,
+        "network of the space stages, genotype, or architecture file, to begin with; may be repeated",
+        meta="NAME|FILE",
     )
     plugins: tuple[str, ...] = _option(
         tuple, "Python file with a space, searcher or evaluator of your own", meta="FILE.py"
@@ -100,6 +110,12 @@ def config_of(header: Mapping[str, Any], name: str) -> RunConfig:
     return RunConfig.from_json(header["config"], f"journal of '{name}'")
 
 
+def search_name(config: RunConfig) -> str:
+    """Return what a search is called: its searcher, and its scheduler where it has one."""
+    under = "" if config.scheduler == "none" else f" under {config.scheduler}"
+    return f"{config.searcher} search{under}"
+
+
 def load_toml(path: Path) -> dict[str, Any]:
     """Return the settings of a TOML file as plain data."""
     try:
@@ -115,7 +131,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-").removesuffix("s" if name in _REPEATED else "")
 
 
-_REPEATED = ("space_args", "searcher_args", "metrics", "plugins")
+_REPEATED = ("space_args", "searcher_args", "scheduler_args", "metrics", "scores", "plugins")
 
 
 def expected(f: Field[Any]) -> type:

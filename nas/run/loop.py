@@ -168,9 +168,15 @@ class Loop:
         return None if folder is None or index is None else str(folder / str(index))
 
     def _origin(self, index: int | None) -> int | None:
-        """Return the trial that was evaluated for trial ``index``: itself, or the one whose result it reused."""
-        of = None if index is None else self._ledger.trials[index].of
-        return index if of is None else of
+        """Return the trial that left the state of trial ``index``: itself, or the one whose result it reused.
+
+        A twin of other decisions has its weights in other places and leaves nothing to continue.
+        """
+        if index is None or self._ledger.trials[index].of is None:
+            return index
+        of = self._ledger.trials[index].of
+        twin = of is not None and self._ledger.trials[of].architecture != self._ledger.trials[index].architecture
+        return None if twin else of
 
     def _drain(self, below: int) -> None:
         while self._running >= below:

@@ -24,6 +24,7 @@ class SearcherInfo:
 
     make: Callable[..., Searcher]
     source: str
+    family: bool = False
 
     @property
     def summary(self) -> str:
@@ -42,10 +43,13 @@ class SearcherInfo:
 
     @property
     def _parameters(self) -> list[inspect.Parameter]:
-        return list(inspect.signature(self.make).parameters.values())[1:]
+        found = list(inspect.signature(self.make).parameters.values())[1:]
+        return [p for p in found[1:] if p.kind is not p.VAR_KEYWORD] if self.family else found
 
 
 SEARCHERS: Registry[SearcherInfo] = Registry("searcher")
+FAMILIES: Registry[SearcherInfo] = Registry("family of searchers")
+"""Searchers named ``family:member``: ``make(space, member, **args)`` returns one and checks its arguments itself."""
 M = TypeVar("M", bound=Callable[..., Any])
 
 
@@ -59,18 +63,35 @@ def register_searcher(name: str, source: str) -> Callable[[M], M]:
     return register
 
 
+def register_family(name: str, source: str) -> Callable[[M], M]:
+    """Register the decorated class (or function) for searchers ``name:MEMBER``; see :data:`FAMILIES`."""
+
+    def register(make: M) -> M:
+        FAMILIES.add(name, SearcherInfo(make, source, family=True))
+        return make
+
+    return register
+
+
 def make_searcher(name: str, space: Space, args: Mapping[str, Value], context: Context | None = None) -> Searcher:
     """Return the registered searcher ``name`` for ``space``; unknown arguments raise :class:`ConfigError`.
 
     Without a ``context``, architectures have the keys of their space and no cost.
     """
-    info = SEARCHERS[name]
-    for arg in args:
+    family, colon, member = name.partition(":")
+    if colon and family in FAMILIES:
+        info = FAMILIES[family]
+    elif name in SEARCHERS:
+        info = SEARCHERS[name]
+    else:
+        raise ConfigError(unknown("searcher", name, [*SEARCHERS, *(f"{known}:NAME" for known in FAMILIES)]))
+    chosen = (member,) if info.family else ()
+    for arg in () if info.family else args:
         if arg not in info.args:
             raise ConfigError(f"searcher '{name}': {unknown('argument', arg, info.args)}")
     if info.wants_context:
         args = {**args, "context": context or Context(lambda architecture: Prepared(space.key(architecture)))}
-    searcher = info.make(space, **args)
+    searcher = info.make(space, *chosen, **args)
     if not callable(getattr(searcher, "ask", None)):
         raise ConfigError(
             f"searcher '{name}': it must have a method ask(history, rng), found {type(searcher).__name__}"

@@ -110,9 +110,17 @@ class Space:
         """Return the options of a decision that some architecture of this space has made."""
         return self._known[name]
 
+    def attempt(self, chooser: Chooser) -> Architecture | None:
+        """Return the architecture that ``chooser`` chooses, None where that is infeasible."""
+        return self._try(chooser)
+
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Return an architecture with every decision drawn uniformly; infeasible ones are drawn again."""
         return self._feasible(lambda: Random(rng))
+
+    def draw(self, make: Callable[[], Chooser]) -> Architecture:
+        """Return an architecture as a chooser decides; after an infeasible one, ``make`` is called for another."""
+        return self._feasible(make)
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
         """Return a copy with one decision chosen anew; what newly appears is drawn.

@@ -12,7 +12,7 @@ from wrong_files import write_files, write_results
 from nas import plugins
 from nas.evaluators import EVALUATORS
 from nas.graph import PRIMITIVES
-from nas.searchers import SEARCHERS
+from nas.searchers import SCHEDULERS, SEARCHERS
 from nas.space import SPACES
 
 
@@ -20,7 +20,7 @@ from nas.space import SPACES
 def registries() -> Iterator[None]:
     """Forget what plugins registered, so that every test starts with the built-in things."""
     plugins.load_built_in()
-    before = [(registry, dict(registry._items)) for registry in (SPACES, SEARCHERS, EVALUATORS, PRIMITIVES)]
+    before = [(registry, dict(registry._items)) for registry in (SPACES, SEARCHERS, SCHEDULERS, EVALUATORS, PRIMITIVES)]
     yield
     for registry, items in before:
         registry._items.clear()

@@ -110,7 +110,10 @@ def test_the_version(capsys):
     ("what", "names"),
     [
         ("spaces", ["nasnet", "nb101", "nb201"]),
-        ("searchers", ["evolution", "local", "random", "[population=20, tournament=10]"]),
+        (
+            "searchers",
+            ["auto", "evolution", "local", "optuna:NAME", "predictor", "random", "population=20, tournament=10"],
+        ),
         ("evaluators", ["table", "train"]),
         ("datasets", ["cifar10", "digits", "fashion-mnist"]),
         ("primitives", ["conv", "linear", "max_pool", "named"]),
@@ -208,7 +211,7 @@ def check_summary(folder):
     best = max(done, key=lambda e: e["reward"])
     assert summary["name"] == "first"
     assert summary["status"] == "finished"
-    assert (summary["space"], summary["searcher"], summary["seed"]) == ("nb201", "evolution", 0)
+    assert (summary["space"], summary["searcher"], summary["seed"]) == ("nb201", "predictor", 0)
     assert summary["best"]["reward"] == best["reward"]
     assert summary["best"]["index"] == best["index"]
     assert summary["counts"]["done"] == summary["queries"] == 12
@@ -282,7 +285,7 @@ def test_resume_of_a_finished_run_changes_no_trial(nas, tmp_path):
 def test_names_are_free_numbers_and_search_is_the_default_command(nas, tmp_path):
     for _ in range(2):
         nas(FLAT.removeprefix("search "))
-    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["nb201-evolution-1", "nb201-evolution-2"]
+    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["nb201-predictor-1", "nb201-predictor-2"]
 
 
 def test_progress_is_a_line_for_every_tenth_where_no_one_watches(nas, wrong_files, tmp_path, capsys):

@@ -1,0 +1,153 @@
+"""Fidelities: the epochs that trials train for, and the history of one of them that a searcher may learn from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from nas.errors import ConfigError
+from nas.searchers.base import Fold
+from nas.types import History, Trial, chain
+
+ETA = 3
+"""The reduction factor of arXiv:1603.06560, section 3.6."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The ``rungs`` of a search: ascending epochs; of ``etas[k]`` trials of rung k one is promoted to rung k + 1."""
+
+    rungs: tuple[int, ...]
+    etas: tuple[int, ...]
+
+    @classmethod
+    def of(cls, scheduler: str, epochs: int, eta: Any, min_epochs: Any, rungs: Any) -> Ladder:
+        """Return the ladder up to ``epochs``; wrong arguments raise :class:`ConfigError`.
+
+        Without ``rungs`` (epochs, the last the search's own), each rung has 1 / eta of the epochs of the next, rounded
+        down, and the first at least ``min_epochs``. With rungs and no ``eta``, each rung promotes the share that makes
+        all rungs cost alike: one trial of as many as its epochs fit into the next rung's.
+        """
+        if eta is not None:
+            whole(scheduler, "eta", eta, 2)
+        if rungs is not None:
+            if min_epochs is not None:
+                raise ConfigError(f"scheduler '{scheduler}': give min_epochs or rungs, not both")
+            found = _listed(scheduler, rungs, epochs)
+            return cls(found, tuple(eta or max(2, high // low) for low, high in pairwise(found)))
+        eta, least = eta or ETA, whole(scheduler, "min_epochs", 1 if min_epochs is None else min_epochs, 1)
+        if least > epochs:
+            raise ConfigError(f"scheduler '{scheduler}': min_epochs must be at most --epochs {epochs}, found {least}")
+        count = 1
+        while least * eta**count <= epochs:
+            count += 1
+        if count == 1:
+            raise ConfigError(
+                f"scheduler '{scheduler}': from min_epochs {least} to --epochs {epochs} is no step of eta {eta}; "
+                f"--epochs must be at least {least * eta}"
+            )
+        return cls(tuple(epochs // eta ** (count - 1 - k) for k in range(count)), (eta,) * (count - 1))
+
+    @property
+    def top(self) -> int:
+        """The number of the last rung."""
+        return len(self.rungs) - 1
+
+    def rung_of(self, trial: Trial) -> int | None:
+        """Return the rung that ``trial`` is on, None for other epochs."""
+        epochs = trial.proposal.epochs
+        return self.rungs.index(epochs) if epochs in self.rungs else None
+
+
+def whole(scheduler: str, name: str, value: Any, least: int) -> int:
+    """Return ``value`` if it is a whole number of at least ``least``, else raise :class:`ConfigError`."""
+    if type(value) is not int or value < least:
+        rule = f"must be a whole number of at least {least}"
+        raise ConfigError(f"scheduler '{scheduler}': {name} {rule}, found {value!r}")
+    return value
+
+
+def _listed(scheduler: str, rungs: Any, epochs: int) -> tuple[int, ...]:
+    parts = rungs.split(",") if isinstance(rungs, str) else rungs if isinstance(rungs, list | tuple) else [rungs]
+    found: list[Any] = [int(p) if isinstance(p, str) and p.strip().isdecimal() else p for p in parts]
+    rising = all(type(n) is int and n > 0 for n in found) and all(a < b for a, b in pairwise(found))
+    if not rising or len(found) < 2:
+        raise ConfigError(f"scheduler '{scheduler}': rungs must be ascending epochs such as 12,200, found {rungs!r}")
+    if found[-1] != epochs:
+        raise ConfigError(f"scheduler '{scheduler}': the last of rungs must be --epochs {epochs}, found {found[-1]}")
+    return tuple(found)
+
+
+LEARN = ("lowest", "largest")
+
+
+class InnerHistory(History):
+    """What the inner searcher sees; its length is the number of its own proposals, promotions left out."""
+
+    def __init__(self, results: Sequence[Trial], pending: Sequence[Trial], digests: Sequence[int], asked: int) -> None:
+        super().__init__(results, pending, digests)
+        self._asked = asked
+
+    def __len__(self) -> int:
+        return self._asked
+
+
+@dataclass
+class _Seen:
+    rung: int = 0
+    asked: int = 0
+    scored: Counter[int] = field(default_factory=Counter)
+    all: list[Trial] = field(default_factory=list)
+    shown: list[Trial] = field(default_factory=list)
+    digests: list[int] = field(default_factory=list)
+
+
+class View:
+    """Makes histories of one fidelity, since rewards of different epochs cannot be compared.
+
+    Every proposal of the inner searcher is in them, in the order in which results became visible, so none is asked
+    twice; but one that has its reward at other epochs shows without it. ``learn`` says which fidelity: the ``lowest``
+    rung, or the ``largest`` with ``enough`` scored trials (by default three more than an architecture has decisions,
+    as arXiv:1807.01774, section 3.2, asks of its models); there, promotions to that rung show as well. A history only
+    grows until a larger rung has enough; then it is another one, from the start.
+    """
+
+    def __init__(self, scheduler: str, ladder: Ladder, learn: Any, enough: Any) -> None:
+        if learn not in LEARN:
+            raise ConfigError(f"scheduler '{scheduler}': learn must be {' or '.join(LEARN)}, found {learn!r}")
+        self._enough = None if enough is None else whole(scheduler, "enough", enough, 1)
+        self._ladder, self._largest = ladder, learn == "largest"
+        self._fold = Fold(_Seen, self._step)
+
+    def __call__(self, history: History) -> InnerHistory:
+        """Return the inner searcher's view of ``history``."""
+        seen = self._fold(history)
+        pending = [t for t in history.pending if t.proposal.continue_from is None]
+        return InnerHistory(seen.shown, pending, seen.digests, seen.asked + len(pending))
+
+    def _step(self, seen: _Seen, trial: Trial) -> None:
+        seen.all.append(trial)
+        seen.asked += trial.proposal.continue_from is None
+        rung = self._ladder.rung_of(trial)
+        if rung is not None and trial.status == "done":
+            seen.scored[rung] += 1
+            enough = self._enough or len(trial.architecture.decisions) + 3
+            if self._largest and rung > seen.rung and seen.scored[rung] >= enough:
+                seen.rung, seen.shown, seen.digests = rung, [], []
+                self._show(seen, seen.all)
+                return
+        self._show(seen, [trial])
+
+    def _show(self, seen: _Seen, trials: Sequence[Trial]) -> None:
+        epochs = self._ladder.rungs[seen.rung]
+        found = []
+        for t in trials:
+            if t.proposal.epochs == epochs or (t.proposal.continue_from is None and t.reward is None):
+                found.append(t)
+            elif t.proposal.continue_from is None:
+                found.append(Trial(t.index, t.proposal, t.key, params=t.params, macs=t.macs))
+        seen.shown.extend(found)
+        chain(seen.digests, found)

@@ -1,0 +1,137 @@
+"""Gaussian processes over several encodings at once: what is known of a candidate's reward, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import pi, sqrt
+from statistics import NormalDist
+from typing import Any, TypeAlias
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.special import ndtr
+
+Matrix: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+SETTINGS = 40
+MEMBERS = 5
+JITTER = 1e-6
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Hyperparameters: every encoding's ``weights`` (they sum to 1) and ``lengths``, and the ``noise`` variance.
+
+    Lengths are in units of the encoding's root median squared distance, variances in units of the kernel's.
+    """
+
+    weights: Vector
+    lengths: Vector
+    noise: float
+
+    def kernel(self, distances: Sequence[Matrix]) -> Matrix:
+        """Return the sum of squared-exponential kernels, for one matrix of squared distances an encoding."""
+        total = np.zeros_like(distances[0])
+        for weight, length, distance in zip(self.weights, self.lengths, distances, strict=True):
+            total += weight * np.exp(distance * (-0.5 / length**2))
+        return total
+
+
+def settings(encodings: int) -> list[Setting]:
+    """Return the same :data:`SETTINGS` random hyperparameters at every call: what a fit chooses from."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    return [
+        Setting(
+            rng.dirichlet(np.full(encodings, 0.7)),
+            np.exp(rng.uniform(np.log(0.3), np.log(3.0), encodings)),
+            float(np.exp(rng.uniform(np.log(0.003), np.log(0.5)))),
+        )
+        for _ in range(SETTINGS)
+    ]
+
+
+class Posterior:
+    """A Gaussian process of mean zero given ``targets`` (N,); the kernel's variance is the likeliest one.
+
+    ``log_likelihood`` is the logarithm of the marginal likelihood but for a constant (Rasmussen & Williams 2006,
+    equation 5.8 with the variance maximised).
+    """
+
+    def __init__(self, setting: Setting, distances: Sequence[Matrix], targets: Vector) -> None:
+        self._setting = setting
+        count = len(targets)
+        kernel = setting.kernel(distances)
+        kernel[np.diag_indices(count)] += setting.noise + JITTER
+        self._factor = np.linalg.cholesky(kernel)
+        self._white = solve_triangular(self._factor, targets, lower=True)
+        self._variance = max(float(self._white @ self._white) / count, JITTER)
+        self.log_likelihood = float(
+            -0.5 * count * np.log(self._variance) - np.log(self._factor.diagonal()).sum(),
+        )
+
+    def predict(self, distances: Sequence[Matrix]) -> tuple[Vector, Vector]:
+        """Return mean and deviation (M,) at points whose distances to the N known ones are (N, M) an encoding."""
+        white = solve_triangular(self._factor, self._setting.kernel(distances), lower=True)
+        variance = self._variance * np.maximum(1 - (white * white).sum(axis=0), JITTER)
+        return white.T @ self._white, np.sqrt(variance)
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """The likeliest settings with their shares of belief: an average over hyperparameters, not one guess of them."""
+
+    members: tuple[Setting, ...]
+    shares: Vector
+
+    @classmethod
+    def fit(cls, distances: Sequence[Matrix], targets: Vector) -> Ensemble:
+        """Return the :data:`MEMBERS` settings of the highest marginal likelihood."""
+        candidates = settings(len(distances))
+        scores = np.array([Posterior(s, distances, targets).log_likelihood for s in candidates])
+        best = np.argsort(-scores, kind="stable")[:MEMBERS]
+        shares = np.exp(scores[best] - scores[best[0]])
+        return cls(tuple(candidates[i] for i in best), shares / shares.sum())
+
+    def believed(self, distances: Sequence[Matrix], targets: Vector, across: Sequence[Matrix]) -> Vector:
+        """Return the mean (M,) at points whose distances to the known ones are ``across``, (N, M) an encoding."""
+        means = [Posterior(member, distances, targets).predict(across)[0] for member in self.members]
+        return self.shares @ np.stack(means)
+
+    def improvement(self, distances: Sequence[Matrix], targets: Vector, across: Sequence[Matrix]) -> Vector:
+        """Return the expected improvement (M,) over the best of ``targets`` (Jones et al. 1998, equation 15)."""
+        best = float(targets.max())
+        total = np.zeros(across[0].shape[1])
+        for member, share in zip(self.members, self.shares, strict=True):
+            mean, deviation = Posterior(member, distances, targets).predict(across)
+            z = (mean - best) / deviation
+            total += share * deviation * (z * ndtr(z) + np.exp(-0.5 * z * z) / sqrt(2 * pi))
+        return total
+
+
+def squared_distances(a: Matrix, b: Matrix) -> Matrix:
+    """Return the squared Euclidean distances (N, M) between the rows of ``a`` (N, D) and of ``b`` (M, D)."""
+    squared: Matrix = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None] - 2 * a @ b.T
+    return np.maximum(squared, 0)
+
+
+def normal_scores(rewards: Sequence[float | None]) -> Vector:
+    """Return what a standard normal sample of this size would hold at every reward's rank; None ranks last.
+
+    Equal rewards get their mean rank. Only the order of rewards counts, so any scale and any outlier will do.
+    """
+    lowest = min((r for r in rewards if r is not None), default=0.0)
+    values = np.array([lowest if r is None else r for r in rewards])
+    worse = np.array([r is None for r in rewards])
+    order = np.lexsort((values, ~worse))
+    ranks = np.empty(len(values))
+    ranks[order] = np.arange(len(values))
+    groups: dict[tuple[bool, float], list[int]] = {}
+    for i, (is_worse, value) in enumerate(zip(worse.tolist(), values.tolist(), strict=True)):
+        groups.setdefault((is_worse, value), []).append(i)
+    for members in groups.values():
+        ranks[members] = ranks[members].mean()
+    scores: Vector = np.array([_NORMAL.inv_cdf((rank + 0.5) / len(values)) for rank in ranks])
+    return scores
