@@ -17,7 +17,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,14 +28,15 @@ from scipy.stats import mannwhitneyu
 from nas.api import space_of
 from nas.evaluators.table import Known, TableEvaluator
 from nas.executors.inline import InlineExecutor
+from nas.preparation import preparer, remembered
 from nas.run.journal import MemoryJournal
 from nas.run.ledger import Ledger
 from nas.run.loop import Loop, Settings
 from nas.searchers import make_searcher
 from nas.space import Space
-from nas.study import DEFAULT_TASK, preparer
+from nas.study import DEFAULT_TASK
 from nas.table import Table, load_table
-from nas.types import Architecture, Context, Prepared
+from nas.types import Context
 
 PUBLISHED = {
     "nb201": {"random": "93.70 ± 0.36", "reinforce": "93.85 ± 0.37", "evolution": "93.92 ± 0.30"},
@@ -72,14 +73,7 @@ class Bench:
     def __init__(self, table: Table, space: Space, dataset: str | None) -> None:
         self.table, self.space, self.dataset = table, space, dataset
         self.reward, self.score = COLUMNS[space.name]
-        self._prepare = preparer(space, DEFAULT_TASK, None, None, Known(table))
-        self._prepared: dict[Architecture, Prepared] = {}
-
-    def prepare(self, architecture: Architecture) -> Prepared:
-        """Return what the command line's search knows of an architecture, without the network."""
-        if architecture not in self._prepared:
-            self._prepared[architecture] = replace(self._prepare(architecture), graph=None)
-        return self._prepared[architecture]
+        self.prepare = remembered(preparer(space, DEFAULT_TASK, None, None, Known(table)))
 
     def curve(self, searcher: str, trials: int, seed: int) -> Curve:
         """Search until ``trials`` queries are spent."""

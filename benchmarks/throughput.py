@@ -18,9 +18,10 @@ from common import show
 
 import nas
 from nas.api import space_of
+from nas.preparation import preparer, remembered
 from nas.run.seeds import SEARCH, stream
 from nas.searchers import SEARCHERS, make_searcher
-from nas.study import DEFAULT_TASK, preparer, remembered
+from nas.study import DEFAULT_TASK
 from nas.types import Context, History, Job
 
 

@@ -14,7 +14,18 @@ from nas.errors import ConfigError, unknown
 if TYPE_CHECKING:
     from nas.runs import Run
 
-LISTS = ("spaces", "searchers", "schedulers", "evaluators", "datasets", "primitives", "blocks", "networks", "genotypes")
+LISTS = (
+    "spaces",
+    "searchers",
+    "schedulers",
+    "evaluators",
+    "datasets",
+    "recipes",
+    "primitives",
+    "blocks",
+    "networks",
+    "genotypes",
+)
 PRESET: dict[str, Any] = {"space_args": {"nodes": 3}, "width": 8, "depth": 1}
 """Settings of the default space where the user names none: a few minutes on two cores."""
 
@@ -184,6 +195,17 @@ def _datasets() -> list[tuple[str, str]]:
     return [(name, DATASETS[name].description) for name in DATASETS]
 
 
+def _recipes() -> list[tuple[str, str]]:
+    from nas.training.recipes import RECIPES
+
+    rows = []
+    for name in RECIPES:
+        r, of = RECIPES[name].recipe, RECIPES[name]
+        numbers = f"{r.optimiser} {r.learning_rate:g}, {r.schedule}, batches of {r.batch_size}, {r.epochs} epochs"
+        rows.append((name, f"{numbers} ({of.source}){f'; {of.remarks}' if of.remarks else ''}"))
+    return rows
+
+
 def _primitives() -> list[tuple[str, str]]:
     from nas.graph import PRIMITIVES
 
@@ -218,6 +240,7 @@ _LISTERS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "schedulers": _schedulers,
     "evaluators": _evaluators,
     "datasets": _datasets,
+    "recipes": _recipes,
     "primitives": _primitives,
     "blocks": _blocks,
     "networks": _networks,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import EvaluationError, one_line
+from nas.evaluators.notes import news
 from nas.evaluators.table import objective_of, reward_name
 from nas.graph import Graph, cost
 from nas.run.config import RunConfig, search_name
@@ -43,7 +44,7 @@ def finalists(config: RunConfig, study: Study, best: Trial, baseline: Trial | No
 
 
 def _finalist(role: str, name: str, study: Study, trial: Trial) -> Finalist:
-    return Finalist(role, name, trial.key, trial.architecture, study.prepare(trial.architecture).graph)
+    return Finalist(role, name, trial.key, trial.architecture, study.prepare_final(trial.architecture).graph)
 
 
 def steps(config: RunConfig, rows: list[Finalist]) -> Iterator[tuple[Finalist, int]]:
@@ -77,14 +78,22 @@ def run_finals(
         twin = next((f for f in ledger.finals if f["key"] == finalist.key and f["number"] == number), None)
         event: dict[str, Any] = {"event": "final", "role": finalist.role, "name": finalist.name, "number": number}
         if twin is not None:
-            event |= {k: v for k, v in twin.items() if k not in (*event, "seq", "crc")}
+            event |= {k: v for k, v in twin.items() if k not in (*event, "seq", "crc", "notes")}
         else:
             if config.evaluator == "train" or config.objective:
                 _append(journal, ledger, {"event": "test_read", "role": finalist.role, "number": number})
             event |= {"key": finalist.key, **_tested(config, study, finalist, number, best_folder)}
+            notes = news(event.pop("notes", {}), _told(ledger, finalist.role))
+            event |= {"notes": notes} if notes else {}
         _append(journal, ledger, event)
     observe(len(plan), len(plan))
     return True
+
+
+def _told(ledger: Ledger, role: str) -> list[dict[str, Any]]:
+    """Return the notes of earlier final trainings; what did not apply to other networks says nothing of this one."""
+    earlier = [(f["role"] == role, f.get("notes", {})) for f in ledger.finals]
+    return [{n: v for n, v in notes.items() if same or n != "not_applied"} for same, notes in earlier]
 
 
 def _append(journal: Sink, ledger: Ledger, event: dict[str, Any]) -> None:
@@ -113,18 +122,19 @@ def _measure(config: RunConfig, study: Study, finalist: Finalist, number: int, b
 
     assert finalist.graph is not None
     seed = derive(config.seed, number, 0, FINAL)
-    result = train_final(finalist.graph, study.settings.job, config.final_epochs, seed)
+    result = train_final(finalist.graph, study.final_job, config.final_epochs, seed)
     if finalist.role == "search" and number == 0:
         save_weights(result.module, best_folder / "weights.safetensors")
     return {
         "score": result.test_accuracy,
         "seconds": round(result.train_seconds, 3),
         **_size(finalist.graph),
+        "notes": dict(result.notes),
     }
 
 
 def _size(graph: Graph | None) -> dict[str, int | None]:
     if graph is None:
         return {"params": None, "macs": None}
-    total = cost(graph)
+    total = cost(graph.pruned((graph.outputs[0][0],)))
     return {"params": total.params, "macs": total.macs}

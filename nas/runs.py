@@ -227,7 +227,7 @@ def write_best(folder: Path, best: Trial, study: Study) -> None:
     """Write the best architecture, and its network where it has one, below ``folder``."""
     (folder / "best").mkdir(exist_ok=True)
     write_json(folder / "best" / "architecture.json", best.architecture.to_json())
-    graph = study.prepare(best.architecture).graph
+    graph = study.plain(best.architecture).graph
     if graph is not None:
         write_json(folder / "best" / "graph.json", graph.to_json())
 

@@ -3,52 +3,62 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, GraphError, unknown
+from nas.errors import ConfigError, EvaluationError, unknown
 from nas.evaluators import EVALUATORS
 from nas.evaluators.table import Known, reward_name
+from nas.evaluators.train import TrainSettings
 from nas.executors.inline import InlineExecutor
-from nas.graph import cost
-from nas.graph import key as graph_key
 from nas.plugins import load_built_in, load_plugin, naming
-from nas.run.config import RunConfig, flag
+from nas.preparation import Prepare, preparer, remembered
+from nas.recipe_choice import check_fit, recipe_of, spelled_out
+from nas.run.config import EPOCHS, RunConfig, flag
 from nas.run.loop import Executor, Settings
 from nas.run.seeds import SEARCH, stream
 from nas.searchers import make_scheduler, make_searcher
 from nas.searchers.auto import AUTO, automatic
-from nas.searchers.schedulers import NONE, spelled_out
+from nas.searchers.schedulers import NONE
+from nas.searchers.schedulers import spelled_out as spelled_out_searcher
 from nas.searchers.start import StartFrom
-from nas.space import SPACES, Network, Space
-from nas.space.space import decisions_key
+from nas.space import SPACES, Space
 from nas.space.table import table_space
 from nas.starts import start_architectures
 from nas.table import Table, load_table
-from nas.training.data import check_dataset, load_splits, task_of
-from nas.training.recipe import default_recipe
-from nas.types import Architecture, Context, Evaluator, Prepared, Searcher, Task
+from nas.training.data import task_of
+from nas.training.recipe import Recipe
+from nas.training.stream import ImageStream
+from nas.types import Architecture, Context, Evaluator, Searcher, Task
+
+__all__ = ["DEFAULT_TASK", "EXECUTORS", "Study", "assemble", "completed", "preparer", "remembered"]
 
 EXECUTORS: dict[str, Callable[[Evaluator], Executor]] = {"inline": InlineExecutor}
 DEFAULT_TASK = Task("images", (3, 32, 32), 10)
-REMEMBERED = 16_384
-PREPARED = 64
-"""How many architectures are remembered as prepared: the loop asks again for what a searcher has just looked at."""
+TRAINING = ("recipe", "final_recipe", "time_limit")
+"""The settings that only the evaluator of trainings has a use for."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """The parts of one search, ready for the loop."""
+    """The parts of one search, ready for the loop.
+
+    ``prepare`` gives networks as trials train them, ``prepare_final`` as final trainings do, with what their recipes
+    ask for (auxiliary heads, dropped paths); those of ``plain`` have neither. ``final_job`` are the settings of final
+    trainings.
+    """
 
     space: Space
     searcher: Searcher
     evaluator: Evaluator
     executor: Executor
-    prepare: Callable[[Architecture], Prepared]
+    prepare: Prepare
+    prepare_final: Prepare
+    plain: Prepare
     settings: Settings
+    final_job: dict[str, Any]
     lag: int | None
     table: Table | None = None
     start: tuple[Architecture, ...] = ()
@@ -67,12 +77,27 @@ def completed(config: RunConfig) -> RunConfig:
         data.setdefault("dataset", "digits")
         # a number, since results differ in their last bits with it; on 8x8 images threads wait more than they compute
         data.setdefault("threads", 1 if data["dataset"] == "digits" else os.cpu_count() or 1)
+        data |= _recipes(config, data["dataset"])
+    for name, epochs in EPOCHS.items():
+        data.setdefault(name, epochs)
     searcher = automatic(config.trials) if config.searcher == AUTO else config.searcher
-    data["searcher"], data["scheduler"] = spelled_out(searcher, config.scheduler)
+    data["searcher"], data["scheduler"] = spelled_out_searcher(searcher, config.scheduler)
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else "none")
     if config.searcher == "random":
         data["baseline"] = "none"
     return RunConfig.from_json(data)
+
+
+def _recipes(config: RunConfig, dataset: str) -> dict[str, Any]:
+    """Return the recipes with all numbers, so that a run goes on without the file, and the epochs that follow."""
+    found: dict[str, Any] = {"recipe": spelled_out(config.recipe, "--recipe", dataset)}
+    if config.recipe is not None:
+        found["epochs"] = found["final_epochs"] = found["recipe"]["epochs"]
+    if config.final_recipe is not None:
+        found["final_recipe"] = spelled_out(config.final_recipe, "--final-recipe", dataset)
+        found["final_epochs"] = found["final_recipe"]["epochs"]
+    given = {name: getattr(config, name) for name in EPOCHS}
+    return {**found, **{name: epochs for name, epochs in given.items() if epochs is not None}}
 
 
 def assemble(config: RunConfig, start: Sequence[Architecture] = (), cache: Path | None = None) -> Study:
@@ -91,9 +116,17 @@ def assemble(config: RunConfig, start: Sequence[Architecture] = (), cache: Path 
     table = _table(config)
     space = _space(config, table)
     task = _task(config)
+    job, final_job = _jobs(config, task)
     known = Known(table, config.scores, config.dataset) if table is not None else None
-    prepare = preparer(space, task, config.width, config.depth, known)
-    context = Context(remembered(prepare), config.epochs, config.trials, config.max_params, config.max_macs, cache)
+    plain = preparer(space, task, config.width, config.depth, known)
+
+    def prepared_as_in(settings: Mapping[str, Any]) -> Prepare:
+        recipe = Recipe.from_json(settings.get("recipe", {}))
+        asks = recipe.aux_weight or recipe.drop_path
+        return preparer(space, task, config.width, config.depth, known, recipe) if asks else plain
+
+    prepare, prepare_final = prepared_as_in(job), prepared_as_in(final_job)
+    context = Context(remembered(plain), config.epochs, config.trials, config.max_params, config.max_macs, cache)
     with naming(f"searcher '{config.searcher}'"):
         searcher = make_searcher(config.searcher, space, config.searcher_args, context)
     start = tuple(start) or tuple(start_architectures(config.start_from, space))
@@ -110,7 +143,7 @@ def assemble(config: RunConfig, start: Sequence[Architecture] = (), cache: Path 
         config.max_params,
         config.max_macs,
         config.max_seconds,
-        job=_job(config),
+        job=job,
     )
     with naming(f"space '{space.name}'"):
         _try_one(space, prepare, config, table)
@@ -118,44 +151,13 @@ def assemble(config: RunConfig, start: Sequence[Architecture] = (), cache: Path 
         problem = prepare(architecture).problem
         if problem:
             raise ConfigError(f"--start-from {name} cannot be built for this task: {problem}")
+    if job:
+        _check_images(job)
     executor = EXECUTORS[config.executor](evaluator)
-    return Study(space, searcher, evaluator, executor, prepare, settings, config.lag or None, table, start)
-
-
-def preparer(
-    space: Space, task: Task, width: int | None, depth: int | None, known: Known | None = None
-) -> Callable[[Architecture], Prepared]:
-    """Return the function that turns an architecture into its key, network and cost for ``task``.
-
-    What the table of ``known`` lacks cannot be evaluated: its problem says so, and no network is built for it.
-    """
-    wide = space.width if width is None else width
-    deep = space.depth if depth is None else depth
-
-    def prepare(architecture: Architecture) -> Prepared:
-        described = space.describe(architecture)
-        if not hasattr(described, "network"):
-            return looked_up(Prepared(decisions_key(architecture)), architecture)
-        found = None if isinstance(described, Network) else looked_up(Prepared(described.key()), architecture)
-        if found is not None and found.problem:
-            return found
-        try:
-            graph = described.network(task, wide, deep)
-            total = cost(graph)
-        except GraphError as error:
-            return Prepared(decisions_key(architecture), problem=str(error))
-        found = found or looked_up(Prepared(graph_key(graph)), architecture)
-        return replace(found, graph=graph, params=total.params, macs=total.macs)
-
-    def looked_up(prepared: Prepared, architecture: Architecture) -> Prepared:
-        return prepared if known is None else known.complete(prepared, architecture)
-
-    return lru_cache(PREPARED)(prepare)
-
-
-def remembered(prepare: Callable[[Architecture], Prepared]) -> Callable[[Architecture], Prepared]:
-    """Return ``prepare`` without the networks, remembering what it found: searchers look at some candidates often."""
-    return lru_cache(REMEMBERED)(lambda architecture: replace(prepare(architecture), graph=None))
+    lag = config.lag or None
+    return Study(
+        space, searcher, evaluator, executor, prepare, prepare_final, plain, settings, final_job, lag, table, start
+    )
 
 
 def _table(config: RunConfig) -> Table | None:
@@ -210,29 +212,45 @@ def _space(config: RunConfig, table: Table | None) -> Space:
 
 def _task(config: RunConfig) -> Task:
     if config.evaluator != "train":
+        for name in TRAINING:
+            if getattr(config, name) is not None:
+                raise ConfigError(f"{flag(name)} goes with the evaluator 'train', not with '{config.evaluator}'")
         return DEFAULT_TASK
     assert config.dataset is not None
-    check_dataset(config.dataset, config.data_dir, config.image_size)
-    if config.train_images is not None or config.validation_images is not None:
-        counts = config.validation_images, config.train_images
-        load_splits(config.dataset, config.data_dir, 0, *counts, config.image_size)
     return task_of(config.dataset, config.data_dir, config.image_size)
 
 
-def _job(config: RunConfig) -> dict[str, Any]:
+def _jobs(config: RunConfig, task: Task) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of a trial's training and of a final one; of another evaluator, nothing."""
     if config.evaluator != "train":
-        return {}
+        return {}, {}
     assert config.dataset is not None
-    return {
+    recipe = recipe_of(config.recipe, config.dataset)
+    final = recipe if config.final_recipe is None else recipe_of(config.final_recipe, config.dataset)
+    check_fit(recipe, "--recipe", config.dataset, task.input_shape)
+    check_fit(final, "--final-recipe", config.dataset, task.input_shape)
+    job = {
         "dataset": config.dataset,
         "data_dir": config.data_dir,
         "split_seed": 0,
-        "recipe": default_recipe(config.dataset).to_json(),
+        "recipe": recipe.to_json(),
         "threads": config.threads,
         "validation": config.validation_images,
         "train_images": config.train_images,
         "image_size": config.image_size,
+        "time_limit": config.time_limit,
     }
+    return job, {**job, "recipe": final.to_json(), "time_limit": None}
+
+
+def _check_images(job: Mapping[str, Any]) -> None:
+    """Read the training images, which trials in this process then find read; refuse what holds none or wrong labels."""
+    train = TrainSettings.from_json(job).splits().train
+    if isinstance(train, ImageStream):
+        try:
+            next(train.batches(1, seed=0, workers=0), None)
+        except EvaluationError as error:
+            raise ConfigError(f"dataset '{job['dataset']}': {error}") from None
 
 
 DRAWS = 20
@@ -240,7 +258,7 @@ TABLE_DRAWS = 1_000
 """A table may hold few of a space's architectures."""
 
 
-def _try_one(space: Space, prepare: Callable[[Architecture], Prepared], config: RunConfig, table: Table | None) -> None:
+def _try_one(space: Space, prepare: Prepare, config: RunConfig, table: Table | None) -> None:
     """Draw an architecture that works, so that sizes or names that never can are an error now, not failed trials."""
     if table is not None:
         _check_fit(table, space, space.sample(stream(config.seed, 0, 0, SEARCH)))

@@ -114,7 +114,8 @@ class Proposal:
 class Metrics:
     """What an evaluation measured: the ``reward`` to maximise, other ``values`` by name, and seconds.
 
-    ``seconds`` is what the evaluation took, or what the published table says it took (``simulated``).
+    ``seconds`` is what the evaluation took, or what the published table says it took (``simulated``). ``notes`` are
+    JSON for journal and report, which searchers do not see.
     Numbers that are not finite raise :class:`EvaluationError`: a NaN is a failure, never a score.
     """
 
@@ -122,6 +123,7 @@ class Metrics:
     values: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     simulated: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reward", _finite("reward", self.reward))

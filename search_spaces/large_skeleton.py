@@ -11,15 +11,11 @@ from dataclasses import dataclass
 from nas.errors import SpaceError
 from nas.graph import AvgPool, BatchNorm, Conv, Flatten, Graph, GraphBuilder, Linear, Relu
 from nas.types import Task
+from search_spaces.blocks.auxiliary import auxiliary_darts
 from search_spaces.blocks.operations import TENSORFLOW, Style, relu_conv_bn
-from search_spaces.skeleton import Step, check_cells, check_size, classifier, plan, stack
+from search_spaces.skeleton import Step, check_cells, check_drop_path, check_size, classifier, plan, stack
 
 CellGraphs = Mapping[str, Graph]
-
-
-def _check_drop_path(rate: float) -> None:
-    if not 0 <= rate < 1:
-        raise SpaceError(f"drop_path must be at least 0 and less than 1, found {rate}")
 
 
 def darts_cifar(
@@ -33,12 +29,12 @@ def darts_cifar(
     """
     check_size(width, depth)
     check_cells(cells)
-    _check_drop_path(drop_path)
+    check_drop_path(drop_path)
     b = GraphBuilder(task.input_shape)
     x = b(Conv(3 * width, 3, padding=1), b.input, name="stem.conv")
     x = b(BatchNorm(), x, name="stem.bn")
     outputs = stack(b, cells, plan(width, [depth] * 3), x, x, drop_path=lambda i: drop_path)
-    heads = {"aux": _darts_aux(b, outputs["stage3.reduction"], task.classes, 3, True)} if aux else {}
+    heads = {"aux": auxiliary_darts(b, outputs["stage3.reduction"], task.classes, 3, True)} if aux else {}
     return classifier(b, list(outputs.values())[-1], task.classes, **heads)
 
 
@@ -53,7 +49,7 @@ def darts_imagenet(
     """
     check_size(width, depth)
     check_cells(cells)
-    _check_drop_path(drop_path)
+    check_drop_path(drop_path)
     b = GraphBuilder(task.input_shape)
     with b.scope("stem.first"):
         before = b(BatchNorm(), b(Conv(max(1, width // 2), 3, 2, 1), b.input))
@@ -61,17 +57,8 @@ def darts_imagenet(
     with b.scope("stem.second"):
         x = relu_conv_bn(b, before, width, 3, 2)
     outputs = stack(b, cells, plan(width, [depth] * 3), before, x, drop_path=lambda i: drop_path)
-    heads = {"aux": _darts_aux(b, outputs["stage3.reduction"], task.classes, 2, False)} if aux else {}
+    heads = {"aux": auxiliary_darts(b, outputs["stage3.reduction"], task.classes, 2, False)} if aux else {}
     return classifier(b, list(outputs.values())[-1], task.classes, **heads)
-
-
-def _darts_aux(b: GraphBuilder, x: str, classes: int, stride: int, last_norm: bool) -> str:
-    with b.scope("aux"):
-        x = b(AvgPool(5, stride, count_include_pad=False), b(Relu(), x))
-        x = b(Relu(), b(BatchNorm(), b(Conv(128), x)))
-        x = b(Conv(768, 2), x)
-        x = b(Relu(), b(BatchNorm(), x) if last_norm else x)
-        return b(Linear(classes), b(Flatten(), x))
 
 
 @dataclass(frozen=True)
@@ -100,7 +87,7 @@ def nasnet_skeleton(
     """
     check_size(width, min(settings.depths))
     check_cells(cells)
-    _check_drop_path(drop_path)
+    check_drop_path(drop_path)
     b = GraphBuilder(task.input_shape)
     stem = Conv(settings.stem, 3, 2) if settings.large else Conv(settings.stem, 3, padding=1)
     x = b(settings.style.norm, b(stem, b.input, name="stem.conv"), name="stem.bn")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from nas.errors import GraphError, SpaceError
 from nas.graph import Add, AvgPool, BatchNorm, Conv, Flatten, GlobalAvgPool, Graph, GraphBuilder, Linear, Relu
 from nas.types import Task
+from search_spaces.blocks.auxiliary import auxiliary_darts
 from search_spaces.blocks.operations import PLAIN, Style, expand, factorized_reduction, relu_conv_bn
 
 
@@ -23,6 +24,12 @@ def check_size(width: int, depth: int) -> None:
     for name, value in (("width", width), ("depth", depth)):
         if value < 1:
             raise SpaceError(f"{name} must be a whole number of at least 1, found {value}")
+
+
+def check_drop_path(rate: float) -> None:
+    """Refuse a rate that is no probability below one."""
+    if not 0 <= rate < 1:
+        raise SpaceError(f"drop_path must be at least 0 and less than 1, found {rate}")
 
 
 def check_cells(cells: Mapping[str, Graph]) -> None:
@@ -78,20 +85,34 @@ def stack(
     return outputs
 
 
-def cifar(cells: Mapping[str, Graph], task: Task, width: int, depth: int, stages: int = 3, stem: int = 3) -> Graph:
+def cifar(
+    cells: Mapping[str, Graph],
+    task: Task,
+    width: int,
+    depth: int,
+    stages: int = 3,
+    stem: int = 3,
+    *,
+    aux: bool = False,
+    drop_path: float = 0.0,
+) -> Graph:
     """Stack cells for small images: 3x3 stem, then ``stages`` of ``depth`` normal cells with reductions between.
 
     ``cells`` holds ``normal`` and ``reduction``, each of two inputs: the outputs of the two cells before, brought to
     the cell's channels by 1x1 convolutions (arXiv:1707.07012, figure 2 and appendix A.4). Channels double at each
-    reduction; the stem has ``stem * width`` of them.
+    reduction; the stem has ``stem * width`` of them. ``aux`` and ``drop_path`` are as for DARTS' networks
+    (:func:`search_spaces.large_skeleton.darts_cifar`): a head on the last reduction, the rate of every operation.
     """
     check_size(width, depth)
     check_cells(cells)
+    check_drop_path(drop_path)
     b = GraphBuilder(task.input_shape)
     x = b(Conv(stem * width, 3, padding=1), b.input, name="stem.conv")
     x = b(BatchNorm(), x, name="stem.bn")
-    *_, x = stack(b, cells, plan(width, [depth] * stages), x, x).values()
-    return classifier(b, b(Relu(), x, name="relu"), task.classes)
+    outputs = stack(b, cells, plan(width, [depth] * stages), x, x, drop_path=lambda i: drop_path)
+    reductions = [node for name, node in outputs.items() if name.endswith("reduction")]
+    heads = {"aux": auxiliary_darts(b, reductions[-1], task.classes)} if aux and reductions else {}
+    return classifier(b, b(Relu(), list(outputs.values())[-1], name="relu"), task.classes, **heads)
 
 
 def adapt(b: GraphBuilder, before: str | None, x: str, channels: int, style: Style = PLAIN) -> tuple[str, str]:
@@ -117,12 +138,14 @@ def _adapt_earlier(b: GraphBuilder, before: str, x: str, channels: int, style: S
     return first
 
 
-def nb201(cells: Mapping[str, Graph], task: Task, width: int, depth: int) -> Graph:
+def nb201(cells: Mapping[str, Graph], task: Task, width: int, depth: int, *, drop_path: float = 0.0) -> Graph:
     """NAS-Bench-201's skeleton: one cell of one input, residual blocks of stride 2 between three stages.
 
-    arXiv:2001.00326, section 2.1; width 16 and depth 5 give the benchmark's own networks.
+    arXiv:2001.00326, section 2.1; width 16 and depth 5 give the benchmark's own networks. ``drop_path`` is the rate of
+    every operation but the identity; there is none in the benchmark.
     """
     check_size(width, depth)
+    check_drop_path(drop_path)
     b = GraphBuilder(task.input_shape)
     x = b(Conv(width, 3, padding=1), b.input, name="stem.conv")
     x = b(BatchNorm(), x, name="stem.bn")
@@ -133,7 +156,7 @@ def nb201(cells: Mapping[str, Graph], task: Task, width: int, depth: int) -> Gra
                 x = _residual_reduction(b, x, channels)
         for i in range(depth):
             with b.scope(f"stage{stage + 1}.cell{i + 1}"):
-                x = expand(b, cells["cell"], (x,), channels)
+                x = expand(b, cells["cell"], (x,), channels, drop_path=drop_path)
     x = b(BatchNorm(), x, name="last.bn")
     return classifier(b, b(Relu(), x, name="last.relu"), task.classes)
 

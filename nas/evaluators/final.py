@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nas.evaluators.notes import notes_of
 from nas.evaluators.train import TrainSettings
 from nas.graph import Graph, cost
 
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FinalResult:
-    """A finalist's numbers: accuracy in percent and cross-entropy on the test split, seconds of training, and cost."""
+    """A finalist's numbers: accuracy in percent and cross-entropy on the test split, seconds of training, and cost.
+
+    ``params`` and ``macs`` are of the network that is measured, without auxiliary heads; for ``notes`` see
+    :func:`nas.evaluators.notes.notes_of`.
+    """
 
     test_accuracy: float
     test_loss: float
@@ -23,6 +28,7 @@ class FinalResult:
     params: int
     macs: int
     module: fx.GraphModule
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train_final(graph: Graph, settings: Mapping[str, Any], epochs: int, seed: int) -> FinalResult:
@@ -34,10 +40,11 @@ def train_final(graph: Graph, settings: Mapping[str, Any], epochs: int, seed: in
     from nas.training.engine import train
 
     chosen = TrainSettings.from_json(settings)
+    splits, recipe = chosen.splits(), chosen.actual_recipe()
     result = train(
         graph,
-        chosen.splits(),
-        chosen.actual_recipe(),
+        splits,
+        recipe,
         seed,
         epochs or None,
         train_on=("train", "validation"),
@@ -46,5 +53,5 @@ def train_final(graph: Graph, settings: Mapping[str, Any], epochs: int, seed: in
         threads=chosen.threads,
         deterministic=chosen.deterministic,
     )
-    total = cost(graph, "logits")
-    return FinalResult(result.accuracy, result.loss, result.seconds, total.params, total.macs, result.module)
+    total, notes = cost(graph.pruned(("logits",))), notes_of(result, splits.damaged, graph, recipe)
+    return FinalResult(result.accuracy, result.loss, result.seconds, total.params, total.macs, result.module, notes)

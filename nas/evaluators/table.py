@@ -70,5 +70,5 @@ def reward_name(reward: str, epochs: int) -> str:
 
 
 def objective_of(table: Table, architecture: Architecture, key: str, objective: str, dataset: str | None) -> float:
-    """Return the value of column ``objective``, for the end of a search."""
+    """Return the value of column ``objective``, for the end of a search; it may be NaN where the table has none."""
     return float(table.column(objective, dataset)[table.row(architecture, key)])

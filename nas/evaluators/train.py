@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from nas.errors import ConfigError, EvaluationError, unknown
+from nas.evaluators.notes import news, notes_of
 from nas.training.data import Splits, load_splits
 from nas.training.recipe import Recipe, default_recipe
 from nas.training.recipes import named_recipe
@@ -87,8 +88,12 @@ class TrainEvaluator:
 
     The reward is the validation accuracy in percent. ``job.epochs`` 0 stands for the recipe's own. The training goes on
     from the checkpoint ``job.continue_from`` where that is there and fits, and leaves its own at ``job.checkpoint``;
-    ``epochs_trained`` among the values is the number of epochs that it trained itself.
+    ``epochs_trained`` among the values is the number of epochs that it trained itself. The notes of an evaluation (see
+    :func:`nas.evaluators.notes.notes_of`) hold what no earlier one of this evaluator has told.
     """
+
+    def __init__(self) -> None:
+        self._told: list[Mapping[str, Any]] = []
 
     def __call__(self, job: Job) -> Metrics:
         """Return the metrics, on the CPU the same for the same job; raises as ``nas.training.engine.train`` does."""
@@ -99,10 +104,11 @@ class TrainEvaluator:
 
         start = time.perf_counter()
         settings = TrainSettings.from_json(job.settings)
+        splits, recipe = settings.splits(), settings.actual_recipe()
         result = train(
             job.graph,
-            settings.splits(),
-            settings.actual_recipe(),
+            splits,
+            recipe,
             job.seed,
             job.epochs or None,
             device=settings.device,
@@ -118,4 +124,7 @@ class TrainEvaluator:
             "train_loss": result.train_loss,
             "epochs_trained": float(result.epochs_trained),
         }
-        return Metrics(result.accuracy, values, time.perf_counter() - start)
+        notes = news(notes_of(result, splits.damaged, job.graph, recipe), self._told)
+        if notes:
+            self._told.append(notes)
+        return Metrics(result.accuracy, values, time.perf_counter() - start, notes=notes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tomli_w
 
@@ -26,6 +27,8 @@ def report_text(view: RunView, figures: Sequence[str]) -> str:
         _front_section(view),
         _importance_section(view),
         _failure_section(view),
+        _damage_section(view),
+        _recipe_section(view),
         _method_section(view),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -61,7 +64,7 @@ def _final_section(view: RunView) -> str:
     trained = view.config.evaluator == "train"
     what = "Test accuracy, %" if trained else f"{view.config.objective or view.config.reward}"
     how = (
-        f"Trained from scratch on train + validation under one recipe, {_count(view.config.final_epochs, 'epoch')}, "
+        f"Trained from scratch on train + validation under one recipe, {_epochs(view)}, "
         f"{_count(len(rows[0].scores + rows[0].failures), 'seed')}, tested once each."
         if trained
         else "Looked up in the table, once each."
@@ -176,6 +179,47 @@ def _failure_section(view: RunView) -> str:
     return "\n".join(["## Failures", "", "| trials | kind | message |", "|---:|---|---|", *rows])
 
 
+def _damage_section(view: RunView) -> str:
+    count, lines = view.damaged
+    if not count:
+        return ""
+    more = f", the first {len(lines)} of them" if count > len(lines) else ""
+    head = f"{_count(count, 'file')} could not be read and took no part{more}:"
+    return "\n".join(["## Damaged images", "", head, "", *(f"- `{line.replace('`', chr(39))}`" for line in lines)])
+
+
+def _recipe_section(view: RunView) -> str:
+    config = view.config
+    if not isinstance(config.recipe, dict):
+        return ""
+    lines = [f"Trials: {_recipe(config.recipe, config.epochs)}{_left_out(view.not_applied(False))}"]
+    if config.time_limit is not None:
+        lines[0] += f" A trial fails after {config.time_limit} s of training."
+    if config.final_seeds:
+        final = config.final_recipe
+        shown = _recipe(final, config.final_epochs) if isinstance(final, dict) else f"the same, {_epochs(view)}."
+        lines.append(f"Final trainings: {shown}{_left_out(view.not_applied(True))}")
+    return "\n\n".join(["## Recipe", *lines])
+
+
+def _recipe(table: Mapping[str, Any], epochs: int) -> str:
+    """Return a recipe with all its numbers; what is not listed is off."""
+    numbers = [
+        f"{name} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+        for name, value in table.items()
+        if name not in ("name", "epochs") and value not in (0, False, (), [])
+    ]
+    return f"`{table.get('name', '')}`, {_count(epochs, 'epoch')}: {', '.join(numbers)}; all else is off."
+
+
+def _epochs(view: RunView) -> str:
+    return _count(view.config.final_epochs, "epoch")
+
+
+def _left_out(fields: Sequence[str]) -> str:
+    return f" Not applied, as the network has no place for it: {', '.join(fields)}." if fields else ""
+
+
 def _method_section(view: RunView) -> str:
     found = view.environment
     packages = ", ".join(f"{name} {number}" for name, number in found.get("packages", {}).items())
@@ -183,7 +227,8 @@ def _method_section(view: RunView) -> str:
     lines = [
         "## How to reproduce",
         "",
-        f"{found.get('date', '')}; {machine}; Python {found.get('python', '')}; {packages}.",
+        f"{found.get('date', '')}; {machine}; Python {found.get('python', '')}; {packages}."
+        + (f" Trained on {'; '.join(view.trained_on)}." if view.trained_on else ""),
         "",
         "`nas search --config config.toml --name NEW_NAME` with this configuration:",
         "",

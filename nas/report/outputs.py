@@ -64,6 +64,7 @@ def summary(view: RunView) -> dict[str, Any]:
         "seconds": round(sum(t.seconds for t in ledger.trials if t.status != "reused"), 3),
         "simulated_seconds": round(sum(simulated), 3) if simulated else None,
         "test_reads": view.test_reads,
+        "damaged_images": view.damaged[0],
         "random_search": _best_reward(view.baseline),
         "finals": [
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 from nas.errors import ConfigError
 from nas.files import read_json
 from nas.run.config import RunConfig, config_of
-from nas.run.journal import read
+from nas.run.journal import Event, read
 from nas.run.ledger import Ledger, fold
 from nas.searchers.pareto import DEFAULT_OBJECTIVES, front, limits_of, objective_names, violation
 from nas.types import Trial
 
 BASELINE = "random"
 """Sub-folder of a run that holds its random search."""
+NAMED = 10
+"""How many damaged files a report names."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class RunView:
     baseline: Ledger | None
     status: str
     environment: dict[str, Any]
+    notes: tuple[dict[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -70,6 +74,29 @@ class RunView:
     def test_reads(self) -> int:
         """How often a test score was read."""
         return self.ledger.test_reads
+
+    @property
+    def damaged(self) -> tuple[int, list[str]]:
+        """The number of image files that could not be read, and the first ten of them with reasons."""
+        found = [note["damaged"] for note in self.notes if "damaged" in note]
+        lines = sorted({line for one in found for line in one["first"]})
+        return max((one["count"] for one in found), default=0), lines[:NAMED]
+
+    @property
+    def trained_on(self) -> list[str]:
+        """The devices that trained, with the switches that were on."""
+        found = [note["trained_on"] for note in self.notes if "trained_on" in note]
+        return sorted({f"{one['device']} ({', '.join(one['switches'])})" for one in found})
+
+    def not_applied(self, final: bool) -> list[str]:
+        """Return the recipe's fields that networks of the trials, or the final comparison, had no place for."""
+        found = {}
+        for note in self.notes:
+            if ("role" in note) == final:
+                name = {"search": "the winner", "random": "the best of random search"}.get(note.get("role", ""), "")
+                for field in note.get("not_applied", ()):
+                    found[f"{field} ({name or note['name']})" if final else field] = True
+        return list(found)
 
     def front(self) -> tuple[tuple[str, ...], list[Trial]]:
         """Return the objectives beside the reward, and the front of the trials of most epochs within the limits.
@@ -113,9 +140,19 @@ def load_view(folder: Path) -> RunView:
     events = read(folder / "journal.jsonl")
     config = config_of(events[0], folder.name)
     below = folder / BASELINE / "journal.jsonl"
-    baseline = fold(read(below), config.lag or None) if below.is_file() else None
+    below_events = read(below) if below.is_file() else []
+    baseline = fold(below_events, config.lag or None) if below_events else None
     stopped = [e for e in events if e["event"] == "stopped"]
     status = stopped[-1]["reason"] if events[-1]["event"] == "stopped" else "running or killed"
     path = folder / "environment.json"
     found = read_json(path) if path.is_file() else {}
-    return RunView(folder, config, fold(events, config.lag or None), baseline, status, found)
+    notes = tuple(_notes(events)) + tuple(_notes(below_events))
+    return RunView(folder, config, fold(events, config.lag or None), baseline, status, found, notes)
+
+
+def _notes(events: Sequence[Event]) -> Iterator[dict[str, Any]]:
+    """Yield the notes of trials and of final trainings, the latter with their role and name."""
+    for event in events:
+        if "notes" in event:
+            who = {name: event[name] for name in ("role", "name")} if event["event"] == "final" else {}
+            yield {**event["notes"], **who}

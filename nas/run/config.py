@@ -13,6 +13,9 @@ from nas.errors import ConfigError, unknown
 from nas.files import read_text
 from nas.types import freeze
 
+EPOCHS = {"epochs": 3, "final_epochs": 10}
+"""What is trained for where no recipe says it."""
+
 
 def _option(default: Any, text: str, least: int | None = None, meta: str = "") -> Any:
     metadata = {"help": text, "least": least, "meta": meta}
@@ -56,11 +59,23 @@ class RunConfig:
     objective: str | None = _option(
         None, "column of the table to report for the best; the reward's by default", meta="COLUMN"
     )
+    recipe: str | dict[str, Any] | None = _option(
+        None,
+        "how trials are trained: a name (see: list recipes) or a JSON file of a recipe's fields, on a named 'base' if "
+        "it gives one; default the dataset's own",
+        meta="NAME|FILE.json",
+    )
+    final_recipe: str | dict[str, Any] | None = _option(
+        None, "how the final comparison is trained; default as trials are", meta="NAME|FILE.json"
+    )
     trials: int = _option(16, "evaluations to spend, promotions among them; reused and refused proposals are free", 1)
     max_seconds: int | None = _option(
         None, "ask for no more after so many seconds of evaluation; a table's simulated ones count", 1
     )
-    epochs: int = _option(3, "training epochs of a trial, the most where a scheduler spreads them", 1)
+    epochs: int = _option(  # None until the configuration is completed
+        None, "training epochs of a trial, the most where a scheduler spreads them; default --recipe's own, else 3", 1
+    )
+    time_limit: int | None = _option(None, "seconds of training after which a trial fails; default no limit", 1)
     width: int | None = _option(None, "channels of the first stage; default the space's own", 1)
     depth: int | None = _option(None, "cells a stage; default the space's own", 1)
     max_params: int | None = _option(None, "refuse networks of more parameters", 1)
@@ -71,7 +86,9 @@ class RunConfig:
     threads: int | None = _option(None, "torch threads of a trial; default 1 for digits, else all cores", 1)
     baseline: str | None = _option(None, "random: an equally long random search to compare with; none: no comparison")
     final_seeds: int = _option(3, "seeds of the final trainings; 0: no final comparison", 0)
-    final_epochs: int = _option(10, "epochs of the final trainings", 1)
+    final_epochs: int = _option(
+        None, "epochs of the final trainings; default those of --final-recipe or --recipe, else 10", 1
+    )
     start_from: tuple[str, ...] = _option(
         tuple,
         "network of the space stages, genotype, or architecture file, to begin with; may be repeated",
@@ -107,7 +124,8 @@ def config_of(header: Mapping[str, Any], name: str) -> RunConfig:
     """Return the configuration in a journal's first event."""
     if "config" not in header:
         raise ConfigError(f"run '{name}' was made by nas.search(); call it again with this name to go on")
-    return RunConfig.from_json(header["config"], f"journal of '{name}'")
+    # journals of earlier versions may leave out what had a default
+    return RunConfig.from_json({**EPOCHS, **header["config"]}, f"journal of '{name}'")
 
 
 def search_name(config: RunConfig) -> str:
@@ -131,6 +149,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-").removesuffix("s" if name in _REPEATED else "")
 
 
+_RECIPES = ("recipe", "final_recipe")
 _REPEATED = ("space_args", "searcher_args", "scheduler_args", "metrics", "scores", "plugins")
 
 
@@ -145,8 +164,13 @@ def _check(f: Field[Any], value: Any) -> None:
     kind, least = expected(f), f.metadata["least"]
     if value is None and f.default is None:
         return
-    if type(value) is not kind:
-        names = {int: "a whole number", str: "text", dict: "a table of names and values", tuple: "a list of files"}
+    if type(value) is not kind and not (f.name in _RECIPES and isinstance(value, dict)):
+        names = {
+            int: "a whole number",
+            str: "text or a table" if f.name in _RECIPES else "text",
+            dict: "a table of names and values",
+            tuple: "a list of files",
+        }
         raise ConfigError(f"{flag(f.name)} must be {names[kind]}, found {value!r}")
     if least is not None and value < least:
         raise ConfigError(f"{flag(f.name)} must be at least {least}, found {value}")

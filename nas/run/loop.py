@@ -217,6 +217,7 @@ def outcome_event(outcome: Outcome) -> Event:
     if isinstance(result, Failure):
         failed = {"event": "failed", "index": outcome.index, "kind": result.kind, "message": result.message}
         return {**failed, "wall": wall}
+    notes = {"notes": dict(result.notes)} if result.notes else {}
     return {
         "event": "done",
         "index": outcome.index,
@@ -225,4 +226,5 @@ def outcome_event(outcome: Outcome) -> Event:
         "seconds": round(result.seconds, 6),
         "simulated": result.simulated,
         "wall": wall,
+        **notes,
     }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
 from math import pi, sqrt
 from statistics import NormalDist
 from typing import Any, TypeAlias
@@ -18,6 +21,8 @@ Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 SETTINGS = 40
 MEMBERS = 5
 JITTER = 1e-6
+ROUNDING = 1e-12
+"""Squared distances below this share of the squared norms are what rounding leaves of zero."""
 _NORMAL = NormalDist()
 
 
@@ -113,8 +118,21 @@ class Ensemble:
 
 def squared_distances(a: Matrix, b: Matrix) -> Matrix:
     """Return the squared Euclidean distances (N, M) between the rows of ``a`` (N, D) and of ``b`` (M, D)."""
-    squared: Matrix = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None] - 2 * a @ b.T
-    return np.maximum(squared, 0)
+    norms = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None]
+    squared: Matrix = norms - 2 * a @ b.T
+    squared[squared < ROUNDING * norms] = 0
+    return squared
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Return a context in which BLAS runs on one thread, since its sums differ in the last bit with their number."""
+    limited: AbstractContextManager[Any] = _pools().limit(limits=1, user_api="blas")
+    return limited
+
+
+@lru_cache(maxsize=1)
+def _pools() -> Any:
+    return import_module("threadpoolctl").ThreadpoolController()
 
 
 def normal_scores(rewards: Sequence[float | None]) -> Vector:

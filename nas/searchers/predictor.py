@@ -10,22 +10,33 @@ from functools import lru_cache, partial
 import numpy as np
 
 from nas.searchers.base import Fold, register_searcher, whole
-from nas.searchers.gaussian import Ensemble, Matrix, Vector, normal_scores, squared_distances
+from nas.searchers.gaussian import Ensemble, Matrix, Vector, normal_scores, one_thread, squared_distances
 from nas.searchers.offspring import Offspring, Seen
 from nas.space import Space
 from nas.space.encoding import encode
 from nas.types import Architecture, Context, History, Prepared, Proposal, Trial
 
 ENCODINGS = ("decisions", "paths", "neighbourhoods")
-FEATURES = ("numbers", "operations", "costs")
-"""These stand side by side in one more encoding, each column in units of its deviation over the known trials."""
+FEATURES = ("numbers", "operations")
+"""These and the costs stand side by side in one more encoding, in units of their deviations over the known trials."""
 PARENTS = 20
 """Candidates are mutations of so many of the best trials."""
 AGAIN = 0.3
 """The probability that a candidate is mutated once more."""
 MOST = 300
 """Of more trials, the model sees the best half of so many and the latest half."""
-REMEMBERED = 8_192
+SPARSE = 3
+"""Where most of a space cannot be evaluated, as a table lacks it, so many times as many candidates are drawn."""
+REMEMBERED = 2_048
+"""So many encodings are kept, 21 kB each."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    """An architecture's encodings, and what is known of it for free: logarithms of its costs, and scores."""
+
+    vectors: dict[str, Vector]
+    costs: dict[str, float]
 
 
 @dataclass
@@ -61,7 +72,7 @@ class PredictorSearcher:
         self._prepare = context.prepare if context else partial(_only_key, space)
         self._offspring = Offspring(space, context)
         self._fold = Fold(_State, _step)
-        self._vectors: Callable[[Architecture], dict[str, Vector]] = lru_cache(REMEMBERED)(self._encode)
+        self._encoded: Callable[[Architecture], _Encoded] = lru_cache(REMEMBERED)(self._encode)
 
     def ask(self, history: History, rng: np.random.Generator) -> Proposal:
         """Return a random architecture at first, then the most promising candidate."""
@@ -72,7 +83,14 @@ class PredictorSearcher:
         pool = self._pool(state, history, rng)
         if not pool:
             return Proposal(self._offspring.random(state.seen, history, rng))
-        view = _View(self._vectors, [t.architecture for t in known])
+        with one_thread():
+            return Proposal(self._best(pool, known, state, history))
+
+    def _best(
+        self, pool: Sequence[Architecture], known: Sequence[Trial], state: _State, history: History
+    ) -> Architecture:
+        """Return the candidate with the largest expected improvement."""
+        view = _View(self._encoded, [t.architecture for t in known])
         ensemble = self._ensemble(state, view.alive)
         targets = normal_scores([t.reward for t in known])
         waiting = [t.architecture for t in history.pending]
@@ -81,7 +99,7 @@ class PredictorSearcher:
             believed = ensemble.believed(view.within(), targets, view.across(waiting))
             view, targets = view.extended(waiting), np.concatenate((targets, believed))
         gains = ensemble.improvement(view.within(), targets, view.across(pool))
-        return Proposal(pool[int(np.argmax(gains))])
+        return pool[int(np.argmax(gains))]
 
     def _pool(self, state: _State, history: History, rng: np.random.Generator) -> list[Architecture]:
         """Return new candidates of different keys: mutations of the best trials, and random ones."""
@@ -93,12 +111,15 @@ class PredictorSearcher:
             (self._candidates * 5 // 4, lambda: self._space.sample(rng)),
         )
         for wanted, draw in sources:
-            for _ in range(2 * self._candidates):
-                if len(found) >= wanted:
+            possible = 0
+            for _ in range(SPARSE * 2 * self._candidates):
+                if len(found) >= wanted or possible >= 2 * self._candidates:
                     break
                 candidate = draw()
-                if is_new(candidate):
-                    found.setdefault(self._prepare(candidate).key, candidate)
+                prepared = self._prepare(candidate)
+                possible += not prepared.problem
+                if not prepared.problem and is_new(candidate):
+                    found.setdefault(prepared.key, candidate)
         return list(found.values())
 
     def _mutation(self, parent: Architecture, rng: np.random.Generator) -> Architecture:
@@ -112,35 +133,38 @@ class PredictorSearcher:
         count = _last_fit(len(state.scored), self._starts)
         if (count, alive) not in state.ensembles:
             known = _selection(state.scored[:count])
-            view = _View(self._vectors, [t.architecture for t in known], alive)
+            view = _View(self._encoded, [t.architecture for t in known], alive)
             fitted = Ensemble.fit(view.within(), normal_scores([t.reward for t in known]))
             state.ensembles = {(count, alive): fitted}
         return state.ensembles[count, alive]
 
-    def _encode(self, architecture: Architecture) -> dict[str, Vector]:
+    def _encode(self, architecture: Architecture) -> _Encoded:
         prepared = self._prepare(architecture)
-        sizes = [np.log1p(value) for value in (prepared.params, prepared.macs) if value is not None]
-        costs = np.array([*sizes, *(prepared.scores[name] for name in sorted(prepared.scores))], dtype=np.float64)
-        return {**encode(self._space, architecture), "costs": costs}
+        sizes = {"log params": prepared.params, "log macs": prepared.macs}
+        costs = {name: float(np.log1p(size)) for name, size in sizes.items() if size is not None}
+        return _Encoded(encode(self._space, architecture), {**prepared.scores, **costs})
 
 
 class _View:
     """The known architectures in every encoding; distances are in units of their median among the known.
 
-    Only encodings that tell the known apart are ``alive``: numbers of encodings, which may also be given.
+    Only encodings that tell the known apart are ``alive``: numbers of encodings, which may also be given. A cost or
+    score that an architecture lacks counts as the mean of those known.
     """
 
     def __init__(
         self,
-        vectors: Callable[[Architecture], dict[str, Vector]],
+        encoded: Callable[[Architecture], _Encoded],
         known: Sequence[Architecture],
         alive: tuple[int, ...] | None = None,
     ) -> None:
-        self._vectors = vectors
+        self._encoded = encoded
+        self._costs = sorted({name for a in known for name in encoded(a).costs})
         rows = self._rows(known)
-        deviations = rows[-1].std(axis=0)
-        self._columns = deviations > 0
-        self._deviations = deviations[self._columns]
+        # the deviation of a constant column need not be zero, that of its extremes is
+        self._columns = np.nanmax(rows[-1], axis=0) > np.nanmin(rows[-1], axis=0)
+        self._means = np.nanmean(rows[-1][:, self._columns], axis=0)
+        self._deviations = np.nanstd(rows[-1][:, self._columns], axis=0)
         self._points = self._scaled(rows)
         within = [squared_distances(p, p) for p in self._points]
         self.alive = tuple(i for i, d in enumerate(within) if d.max() > 0) if alive is None else alive
@@ -167,12 +191,14 @@ class _View:
         return view
 
     def _rows(self, architectures: Sequence[Architecture]) -> list[Matrix]:
-        vectors = [self._vectors(a) for a in architectures]
-        plain = [np.stack([v[name] for v in vectors]) for name in ENCODINGS]
-        return [*plain, np.stack([np.concatenate([v[name] for name in FEATURES]) for v in vectors])]
+        found = [self._encoded(a) for a in architectures]
+        costs = [[e.costs.get(name, np.nan) for name in self._costs] for e in found]
+        rows = {name: np.stack([e.vectors[name] for e in found]) for name in (*ENCODINGS, *FEATURES)}
+        return [*(rows[name] for name in ENCODINGS), np.hstack([*(rows[name] for name in FEATURES), costs])]
 
     def _scaled(self, rows: list[Matrix]) -> list[Matrix]:
-        return [*rows[:-1], rows[-1][:, self._columns] / self._deviations]
+        scaled = (rows[-1][:, self._columns] - self._means) / self._deviations
+        return [*rows[:-1], np.nan_to_num(scaled, nan=0.0)]
 
 
 def _only_key(space: Space, architecture: Architecture) -> Prepared:

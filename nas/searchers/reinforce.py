@@ -101,6 +101,8 @@ class ReinforceSearcher:
 
     def _step(self, state: _State, trial: Trial) -> None:
         state.tried.add(decisions_key(trial.architecture))
+        if trial.status == "pending":  # a scheduler shows what was trained for other epochs without its reward
+            return
         trace = self._trace(trial.architecture)
         score = _rank(state.rewards, trial.reward)
         advantage = 2 * (score - state.baseline)

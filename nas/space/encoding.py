@@ -20,7 +20,7 @@ from nas.types import Architecture, Value
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
-WIDTHS = {"decisions": 256, "numbers": 64, "paths": 512, "neighbourhoods": 1024, "operations": 64}
+WIDTHS = {"decisions": 1024, "numbers": 64, "paths": 512, "neighbourhoods": 1024, "operations": 64}
 """Columns of every encoding."""
 
 

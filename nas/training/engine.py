@@ -64,6 +64,7 @@ class TrainResult:
     ``accuracy`` in percent and mean cross-entropy ``loss`` are of the split measured on, without augmentation and label
     smoothing; ``history`` holds every epoch's mean training loss, of which ``train_loss`` is the last. ``seconds`` and
     ``images_per_second`` are of the training alone, ``epochs_trained`` the epochs that were not in the checkpoint.
+    ``device`` is the CPU or the name of the GPU.
     """
 
     accuracy: float
@@ -75,6 +76,7 @@ class TrainResult:
     module: fx.GraphModule
     epochs_trained: int
     switches: Switches
+    device: str
 
 
 def train(
@@ -144,7 +146,8 @@ def train(
         accuracy, loss = measure(module, _split(splits, measure_on), images, Protocol.of(recipe))
     seen = trained * source.steps * source.batch_size
     losses = fit.history
-    return TrainResult(accuracy, loss, losses[-1], seconds, seen / seconds, losses, module, trained, chosen)
+    speed, name = seen / seconds, torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
+    return TrainResult(accuracy, loss, losses[-1], seconds, speed, losses, module, trained, chosen, name)
 
 
 def _identity(graph: Graph, recipe: Recipe, images: Images, dataset: str) -> dict[str, Any]:

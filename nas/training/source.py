@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -60,7 +61,9 @@ class Streamed:
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Targets]]:
         """Yield the batches of an epoch whose random numbers come from ``generator``."""
         shape, pin = self.stream.image_shape, self.device.type == "cuda"
-        draws = draw(len(self.stream), self.augmentation, shape, generator, self.device)
+        # the stream draws its crops itself; over a million images those of here would take a gigabyte
+        drawn = replace(self.augmentation, crop_scale=None)
+        draws = draw(len(self.stream), drawn, shape, generator, self.device)
         order, scale = draws.order.cpu(), self.augmentation.crop_scale
         batches = self.stream.batches(self.batch_size, order, draws.seed, scale, pin=pin)
         for step, (images, labels) in enumerate(batches):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.graph import AvgPool, BatchNorm, Dropout, Flatten, GlobalAvgPool, GraphBuilder, Linear, Primitive, Relu
+from nas.graph import AvgPool, BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, GraphBuilder, Linear, Primitive, Relu
 from search_spaces.blocks.inception import NORM, Step, chain
 
 
@@ -25,3 +25,13 @@ def auxiliary_v3(b: GraphBuilder, x: str, classes: int) -> str:
     """Inception v3's head with batch norm: average pool, 1x1 of 128, 5x5 of 768, FC (arXiv:1512.00567, section 4)."""
     x = chain(b, b(AvgPool(5, 3), x), Step(128), Step(768, 5, 1, 0), norm=NORM)
     return b(Linear(classes), b(Flatten(), b(GlobalAvgPool(), x)), name="fc")
+
+
+def auxiliary_darts(b: GraphBuilder, x: str, classes: int, stride: int = 3, last_norm: bool = True) -> str:
+    """The head of DARTS' networks: average pool, 1x1 of 128, 2x2 of 768, FC (the authors' code of arXiv:1806.09055)."""
+    with b.scope("aux"):
+        x = b(AvgPool(5, stride, count_include_pad=False), b(Relu(), x))
+        x = b(Relu(), b(BatchNorm(), b(Conv(128), x)))
+        x = b(Conv(768, 2), x)
+        x = b(Relu(), b(BatchNorm(), x) if last_norm else x)
+        return b(Linear(classes), b(Flatten(), x))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -131,6 +135,72 @@ def test_free_scores_are_used():
         reward = Metrics(_count(proposal.architecture))
         trials.append(Trial(index, proposal, space.key(proposal.architecture), "done", reward))
     assert max(t.reward for t in trials[10:]) > max(t.reward for t in trials[:10])
+
+
+def _asked(prepare, reward, count, args=()):
+    """Return the searcher's trials over four choices of four, with what ``prepare`` knows of each for free."""
+    space = space_of(lambda choose: [choose(f"d{i}", (1, 2, 3, 4)) for i in range(4)])
+    searcher = make_searcher("predictor", space, dict(args), Context(lambda a: prepare(space.key(a), a)))
+    trials = []
+    for index in range(count):
+        proposal = searcher.ask(History(list(trials)), np.random.default_rng(index))
+        metrics = Metrics(reward(proposal.architecture))
+        trials.append(Trial(index, proposal, space.key(proposal.architecture), "done", metrics))
+    return trials
+
+
+def _sum(architecture):
+    return float(sum(value for _, value in architecture.decisions))
+
+
+def test_scores_that_some_architectures_lack_are_used_where_they_are():
+    def prepare(key, architecture):
+        return Prepared(key, scores={"proxy": _sum(architecture)} if int(key[0], 16) % 4 else {})
+
+    assert max(t.reward for t in _asked(prepare, _sum, 20)) == 16
+
+
+def test_a_cost_that_is_the_same_for_all_changes_nothing():
+    """Its deviation is not zero but what rounding leaves of zero, and must not be divided by."""
+
+    def prepare(params):
+        return lambda key, architecture: Prepared(key, params=params, scores={"proxy": -_sum(architecture)})
+
+    plain, constant = (_asked(prepare(params), _sum, 24) for params in (None, 123_456))
+    assert [t.architecture for t in plain] == [t.architecture for t in constant]
+
+
+def test_equal_points_have_no_distance_whatever_rounding_leaves():
+    rows = np.log1p(np.random.default_rng(0).poisson(0.3, size=(60, 1024)).astype(float))
+    rows[10:] = rows[0]
+    found = squared_distances(rows, rows)
+    assert not found.diagonal().any()
+    assert not found[10:, 10:].any()
+    exact = ((rows[:, None] - rows[None]) ** 2).sum(axis=2)
+    assert np.allclose(found, exact)
+
+
+def test_the_number_of_threads_changes_no_bit_of_a_proposal_s_promise():
+    script = """
+import numpy as np
+from nas.searchers.gaussian import Ensemble, one_thread, squared_distances
+rng = np.random.default_rng(0)
+x, other, y = rng.normal(size=(150, 512)), rng.normal(size=(125, 512)), rng.normal(size=150)
+with one_thread():
+    within, across = [squared_distances(x, x) / 1024], [squared_distances(x, other) / 1024]
+    print(Ensemble.fit(within, y).improvement(within, y, across).tobytes().hex())
+"""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(said) == 1
 
 
 def test_what_is_pending_is_counted_as_believed():

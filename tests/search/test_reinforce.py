@@ -204,6 +204,16 @@ def test_the_controller_turns_away_from_what_fails():
     assert sum(t.reward is None for t in results[50:]) < 5  # 12 at random
 
 
+def test_what_a_scheduler_shows_without_its_reward_teaches_nothing_and_is_not_repeated():
+    results = search(NUMBERS, total, 30)
+    silent = [Trial(i, t.proposal, t.key) for i, t in enumerate(search(NUMBERS, total, 60, seed=1), 30)]
+    searcher = ReinforceSearcher(NUMBERS)
+    plain = searcher._fold(History(results)).controller.core.value
+    assert (searcher._fold(History(results + silent)).controller.core.value == plain).all()
+    asked = searcher.ask(History(results + silent), rng(1)).architecture
+    assert asked not in {t.architecture for t in silent}
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
