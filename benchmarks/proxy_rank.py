@@ -6,8 +6,8 @@
 Random cells of NAS-Bench-201 in which the image reaches the classes, no two isomorphic, are trained with every variant
 and, with other seeds, for --epochs epochs of the dataset's own recipe. All are measured on the same validation images;
 the test split is not read. The table holds each variant's rank correlation with the long training's accuracy, the mean
-over --seeds, and its share of the long training's CPU seconds; --seeds above 1 also shows how well one long training ranks
-like another. Parameters and multiply-accumulates rank for nothing: a proxy must beat them.
+over --seeds, and its share of the long training's CPU seconds, the measuring among them; --seeds above 1 also shows how
+well one long training ranks like another. Parameters and multiply-accumulates rank for nothing: a proxy must beat them.
 """
 
 from __future__ import annotations
@@ -131,9 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"`python benchmarks/proxy_rank.py {' '.join(sys.argv[1:] if arguments is None else arguments)}`\n")
     head = ("ranked by", "Spearman", "Kendall", "Spearman, better half", "cost", "CPU s", "mean, %")
     show(f"Ranking {len(networks)} cells on {o.dataset}", head, rows(truth, variants, free, seconds))
-    print(
-        f"long training: {o.epochs} epochs, {seconds:.0f} CPU s for all, accuracy {min(truth):.2f} to {max(truth):.2f} %,"
-    )
+    print(f"long training: {o.epochs} epochs, {seconds:.0f} CPU s, accuracy {min(truth):.2f} to {max(truth):.2f} %,")
     print(
         f"mean {statistics.mean(truth):.2f} %; {len(splits.train):,} training and {len(splits.validation):,} validation"
     )

@@ -99,11 +99,19 @@ def make_searcher(name: str, space: Space, args: Mapping[str, Value], context: C
     return searcher
 
 
-def whole(searcher: str, name: str, value: Any, least: int) -> int:
+def whole(owner: str, name: str, value: Any, least: int, kind: str = "searcher") -> int:
     """Return ``value`` if it is a whole number of at least ``least``, else raise :class:`ConfigError`."""
     if type(value) is not int or value < least:
-        raise ConfigError(f"searcher '{searcher}': {name} must be a whole number of at least {least}, found {value!r}")
+        raise ConfigError(f"{kind} '{owner}': {name} must be a whole number of at least {least}, found {value!r}")
     return value
+
+
+def number(searcher: str, name: str, value: Any, least: float = 0, most: float = 1) -> float:
+    """Return ``value`` if it is a number from ``least`` to ``most``, else raise :class:`ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        rule = f"{name} must be a number from {least} to {most}"
+        raise ConfigError(f"searcher '{searcher}': {rule}, found {value!r}")
+    return float(value)
 
 
 class Fold(Generic[S]):

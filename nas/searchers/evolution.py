@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from nas.errors import ConfigError
-from nas.searchers.base import Fold, register_searcher, whole
+from nas.searchers.base import Fold, number, register_searcher, whole
 from nas.searchers.offspring import Offspring, Seen
 from nas.space import Space
 from nas.types import Architecture, Context, History, Proposal, Trial
@@ -47,7 +46,7 @@ class EvolutionSearcher:
         self._space = space
         self._population = whole("evolution", "population", population, 1)
         self._tournament = whole("evolution", "tournament", tournament, 1)
-        self._crossover = share("evolution", "crossover", crossover)
+        self._crossover = number("evolution", "crossover", crossover)
         if type(ageing) is not bool:
             raise ConfigError(f"searcher 'evolution': ageing must be true or false, found {ageing!r}")
         self._ageing = ageing
@@ -87,13 +86,6 @@ class EvolutionSearcher:
         count = len(state.living)
         drawn: list[int] = rng.choice(count, size=min(self._tournament, count), replace=False).tolist()
         return max((state.living[i] for i in drawn), key=_fitness)
-
-
-def share(searcher: str, name: str, value: Any) -> float:
-    """Return ``value`` if it is a number from 0 to 1, else raise :class:`ConfigError`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ConfigError(f"searcher '{searcher}': {name} must be a number from 0 to 1, found {value!r}")
-    return float(value)
 
 
 def _fitness(trial: Trial) -> tuple[float, int]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from nas.errors import ConfigError
 from nas.searchers.base import Fold
+from nas.searchers.base import whole as _whole
 from nas.types import History, Trial, chain
 
+whole = partial(_whole, kind="scheduler")
 ETA = 3
 """The reduction factor of arXiv:1603.06560, section 3.6."""
 
@@ -60,14 +63,6 @@ class Ladder:
         """Return the rung that ``trial`` is on, None for other epochs."""
         epochs = trial.proposal.epochs
         return self.rungs.index(epochs) if epochs in self.rungs else None
-
-
-def whole(scheduler: str, name: str, value: Any, least: int) -> int:
-    """Return ``value`` if it is a whole number of at least ``least``, else raise :class:`ConfigError`."""
-    if type(value) is not int or value < least:
-        rule = f"must be a whole number of at least {least}"
-        raise ConfigError(f"scheduler '{scheduler}': {name} {rule}, found {value!r}")
-    return value
 
 
 def _listed(scheduler: str, rungs: Any, epochs: int) -> tuple[int, ...]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nas.errors import ConfigError
-from nas.searchers.base import Fold, register_searcher, whole
-from nas.searchers.evolution import share
+from nas.searchers.base import Fold, number, register_searcher, whole
 from nas.searchers.offspring import Offspring, Seen
 from nas.searchers.pareto import (
     DEFAULT_OBJECTIVES,
@@ -73,8 +72,8 @@ class Nsga2Searcher:
         self._population = whole("nsga2", "population", population, 2)
         self._initial = whole("nsga2", "initial", initial, 1)
         self._tournament = whole("nsga2", "tournament", tournament, 1)
-        self._crossover = share("nsga2", "crossover", crossover)
-        self._mutation = share("nsga2", "mutation", mutation)
+        self._crossover = number("nsga2", "crossover", crossover)
+        self._mutation = number("nsga2", "mutation", mutation)
         self._offspring = Offspring(space, context)
         self._fold = Fold(_State, self._step)
 

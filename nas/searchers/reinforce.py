@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nas.errors import ConfigError, Exhausted, SpaceError
-from nas.searchers.base import register_searcher, whole
+from nas.searchers.base import number, register_searcher, whole
 from nas.searchers.cached import Arrays, CachedFold
 from nas.searchers.controller import Choice, Controller, Episode, Memory, Parameter
 from nas.space import Space
@@ -66,9 +66,9 @@ class ReinforceSearcher:
     ) -> None:
         self._space = space
         self._hidden = whole("reinforce", "hidden", hidden, 1)
-        self._rate = _number("rate", rate, 0.0, 1.0)
-        self._entropy = _number("entropy", entropy, 0.0, 100.0)
-        self._decay = _number("decay", decay, 0.0, 1.0)
+        self._rate = number("reinforce", "rate", rate)
+        self._entropy = number("reinforce", "entropy", entropy, 0, 100)
+        self._decay = number("reinforce", "decay", decay)
         if type(ppo) is not bool:
             raise ConfigError(f"searcher 'reinforce': ppo must be true or false, found {ppo!r}")
         self._ppo = ppo
@@ -163,12 +163,6 @@ def _rank(rewards: Sequence[float], reward: float | None) -> float:
     if reward is None:
         return 0.0
     return (bisect_left(rewards, reward) + bisect_right(rewards, reward) + 1) / (2 * len(rewards) + 2)
-
-
-def _number(name: str, value: Any, least: float, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise ConfigError(f"searcher 'reinforce': {name} must be a number from {least} to {most}, found {value!r}")
-    return float(value)
 
 
 class _Recall(Replay):

@@ -58,11 +58,20 @@ if importlib.util.find_spec("optuna"):
     BUILT_IN.append("optuna:tpe")
 
 
+THOROUGH = {"predictor"}
+"""These take longer over a proposal: all laws but the first two are for the long run."""
+
+
+def is_long(name, law):
+    """Return whether a searcher is held to a law in the long run only; local search never is."""
+    return (law in SLOW and name != "local") or (name in THOROUGH and law not in ("proposals", "purity"))
+
+
 def promises():
-    """Yield every searcher with every law that it keeps; the slow ones are for the long run, but for local search."""
+    """Yield every searcher with every law that it keeps."""
     for name in BUILT_IN:
         for law in [*LAWS, *(STRICT if name not in WITH_REPLACEMENT else ())]:
-            yield pytest.param(name, law, marks=[pytest.mark.long] if law in SLOW and name != "local" else [])
+            yield pytest.param(name, law, marks=[pytest.mark.long] if is_long(name, law) else [])
 
 
 @pytest.mark.parametrize(("name", "law"), list(promises()))

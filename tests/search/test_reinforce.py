@@ -218,8 +218,8 @@ def test_what_a_scheduler_shows_without_its_reward_teaches_nothing_and_is_not_re
     ("args", "message"),
     [
         ({"hidden": 0}, "hidden must be a whole number of at least 1, found 0"),
-        ({"rate": -1.0}, r"rate must be a number from 0.0 to 1.0, found -1.0"),
-        ({"entropy": float("nan")}, r"entropy must be a number from 0.0 to 100.0, found nan"),
+        ({"rate": -1.0}, r"rate must be a number from 0 to 1, found -1.0"),
+        ({"entropy": float("nan")}, r"entropy must be a number from 0 to 100, found nan"),
         ({"decay": True}, "decay must be a number"),
         ({"ppo": 1}, "ppo must be true or false, found 1"),
     ],

@@ -116,3 +116,15 @@ def test_correlations_of_the_table_are_those_of_known_orders(benchmark) -> None:
     rows = module.rows(truth, {"short": module.Scores((1.0, 2.0, 4.0, 3.0), 5.0)}, {"free": (1, 2, 3, 4)}, 20.0)
     assert rows[0] == ("short", "0.800", "0.667", "-1.000", "1/4.0", "5", "2.50")
     assert rows[1][:5] == ("free", "1.000", "1.000", "1.000", "0")
+
+
+@pytest.mark.parametrize("name", ["proxy", "fashion-short", "cifar-short"])
+def test_our_short_recipes_rise_and_end_near_zero(name: str) -> None:
+    recipe = named_recipe(name)
+    rates = [recipe.rate(step, 100) for step in range(recipe.epochs * 100)]
+    top = rates.index(max(rates))
+    assert rates[top] == recipe.learning_rate
+    assert top == pytest.approx(len(rates) / 4, abs=1)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] < recipe.learning_rate / 100

@@ -147,7 +147,8 @@ def test_named_recipes_have_a_source_and_are_json(name: str) -> None:
     info = RECIPES[name]
     assert info.source
     assert Recipe.from_json(json.loads(json.dumps(info.recipe.to_json()))) == info.recipe
-    assert info.recipe.augmentation.flip
+    # flips did not help short trainings to rank: benchmarks/proxy_rank.py
+    assert info.recipe.augmentation.flip == (name != "proxy")
 
 
 def test_named_recipes_have_their_papers_numbers() -> None:
