@@ -117,7 +117,9 @@ def measure(name: str, graph: Graph, splits: Splits, setting: Setting) -> Row:
     )
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     rate, accuracy = result.images_per_second, result.accuracy
-    return Row(name, total.params, total.macs, epochs, seconds, cpu_seconds, rate, accuracy)
+    row = Row(name, total.params, total.macs, epochs, seconds, cpu_seconds, rate, accuracy)
+    sys.stderr.write(f"{' | '.join(row.cells())}\n")
+    return row
 
 
 def _progress(name: str, epochs: int, start: float) -> OnEpoch:

@@ -203,7 +203,7 @@ RECIPES.add(
             learning_rate=0.25,
             weight_decay=1e-3,
             batch_size=256,
-            epochs=9,
+            epochs=7,
             schedule="one-cycle",
             rise=0.25,
             label_smoothing=0.2,
