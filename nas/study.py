@@ -166,8 +166,11 @@ def _table(config: RunConfig) -> Table | None:
             if getattr(config, name):
                 raise ConfigError(f"{flag(name)} goes with the evaluator 'table', not with '{config.evaluator}'")
         return None
-    if config.table is None or config.reward is None:
-        raise ConfigError("evaluator 'table' needs --table FILE and --reward COLUMN")
+    missing = [
+        flag for flag, value in (("--table FILE", config.table), ("--reward COLUMN", config.reward)) if not value
+    ]
+    if config.table is None or config.reward is None or missing:
+        raise ConfigError(f"evaluator 'table' needs {' and '.join(missing)}")
     table = load_table(Path(config.table))
     columns = [reward_name(config.reward, config.epochs), *config.metrics, *config.scores]
     for column in columns if config.objective is None else [*columns, config.objective]:

@@ -124,11 +124,17 @@ def _top_section(view: RunView) -> str:
     ranked = sorted(scored, key=lambda t: (-t.proposal.epochs, -(t.reward or 0.0), t.index))[:10]
     rows = [
         f"| {rank} | {t.index} | {t.proposal.epochs} | {t.reward:.4g} | {_number(t.params)} | {_number(t.macs)} "
-        f"| {t.seconds:.2f} | `{t.key[:8]}` |"
+        f"| {_spent(t):.2f} | `{t.key[:8]}` |"
         for rank, t in enumerate(ranked, 1)
     ]
     head = ["| rank | trial | epochs | reward | parameters | MACs | seconds | key |", f"|{'---:|' * 7}---|"]
     return "\n".join(["## Best trials", "", *head, *rows])
+
+
+def _spent(trial: Trial) -> float:
+    """Return the seconds of a trial, a table's simulated ones where it has them."""
+    simulated = trial.metrics is not None and trial.metrics.simulated
+    return trial.metrics.seconds if trial.metrics is not None and simulated else trial.seconds
 
 
 def _front_section(view: RunView) -> str:

@@ -19,6 +19,10 @@ SAMPLES = 100
 ENUMERATED = 100_000
 REPAIRS = 12
 """How many decisions of a network over a limit are changed at most."""
+HOPELESS = 10
+"""Where so many proposals, and all there were, were refused, limits are taken for impossible and nothing is mended."""
+UNMENDED = 3
+"""After so many that cannot be brought within the limits, one over them is proposed, which the search refuses."""
 BREADTH = 24
 """How many changes are tried for each of them."""
 
@@ -56,13 +60,19 @@ class Offspring:
         Where none is new any more, one whose decisions were never proposed will do: it costs no evaluation.
         """
         is_new, untried = self._judges(seen, history)
+        hopeless = len(history.results) >= HOPELESS and all(t.status == "refused" for t in history.results)
         spare: Architecture | None = None
+        over = 0
         for _ in range(SAMPLES):
-            found = self.repaired(self._space.sample(rng), rng)
+            found = self._space.sample(rng)
+            found = found if hopeless else self.repaired(found, rng)
             if is_new(found):
                 return found
             if spare is None and untried(found):
                 spare = found
+            over += self._excess(found) > 0
+            if spare is not None and over >= (1 if hopeless else UNMENDED):
+                break
         return self._last(untried, rng) if spare is None else spare
 
     def child(

@@ -34,7 +34,7 @@ from nas.training.network import initialise
 from nas.training.optimiser import parameter_groups
 from nas.training.recipe import Recipe
 from nas.training.source import source_of
-from nas.training.speed import Switches, choose
+from nas.training.speed import Switches, choose, without_torn_batches
 from nas.training.step import Trainee
 from nas.training.weights import load_weights, save_weights
 
@@ -123,7 +123,7 @@ def train(
         images: Images = reduce(lambda a, b: a.joined(b), (_split(splits, name) for name in train_on))  # type: ignore
         identity = _identity(graph, recipe, images, splits.name)
         found = _checkpoint(resume, identity, epochs)
-        chosen = _switches(switches, found, place)
+        chosen = _switches(switches, found, place, min(recipe.batch_size, len(images)))
         start = time.perf_counter()
         trainee, generator = _begin(graph, recipe, place, chosen, weights_seed, order_seed)
         history: tuple[float, ...] = ()
@@ -172,8 +172,10 @@ def _checkpoint(folder: str | Path | None, identity: Mapping[str, Any], epochs: 
     return found if found.identity == identity and found.epoch <= epochs else None
 
 
-def _switches(given: Switches | None, found: Checkpoint | None, device: torch.device) -> Switches:
+def _switches(given: Switches | None, found: Checkpoint | None, device: torch.device, batch: int) -> Switches:
     chosen = given or (Switches.from_json(found.switches) if found else choose(device))
+    if device.type == "cpu":
+        chosen = without_torn_batches(chosen, batch, torch.get_num_threads())
     # a checkpoint may come from a GPU
     return chosen if device.type == "cuda" else replace(chosen, capture=False)
 

@@ -177,7 +177,7 @@ RECIPES.add(
             flip=False,
         ),
         "ours: short trainings that rank networks, chosen by benchmarks/proxy_rank.py; a rise: arXiv:1708.07120",
-        "batches of 256 with crops and flips rank worse in as many epochs: too few steps, and too little is learnt",
+        "batches of 256 with crops and flips rank worse in as many epochs of a small training set",
     ),
 )
 RECIPES.add(
@@ -193,7 +193,7 @@ RECIPES.add(
             crop_padding=0,
             test_views="mirror",
         ),
-        "ours: Fashion-MNIST in minutes on two cores, measured in benchmarks/RESULTS.md",
+        "ours: Fashion-MNIST in 8 minutes on one core, see benchmarks/RESULTS.md",
     ),
 )
 RECIPES.add(
@@ -210,7 +210,7 @@ RECIPES.add(
             crop_padding=2,
             test_views="mirror",
         ),
-        "ours, after arXiv:2404.00498, section 3: CIFAR-10 in 20 minutes on two cores, see benchmarks/RESULTS.md",
+        "ours, after arXiv:2404.00498, section 3: CIFAR-10 in 13 minutes on one core, see benchmarks/RESULTS.md",
         "the optimiser's numbers are our own",
     ),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -308,3 +310,26 @@ def test_training_on_a_gpu_learns_and_leaves_its_generator_alone() -> None:
     result = train(convnet(splits.task, 16), splits, default_recipe("digits"), seed=0, device="cuda")
     assert result.accuracy >= 90
     assert torch.cuda.get_rng_state().tolist() == before
+
+
+ODD_BATCH = """
+import numpy as np
+from nas.training.data import ImageSet, Splits
+from nas.training.engine import train
+from nas.training.recipe import Recipe
+from nas.types import Task
+from search_spaces.networks.resnet import matching_resnet
+
+rng = np.random.default_rng(0)
+graph = matching_resnet(Task("odd", (3, 32, 32), 2), 6_674_560)[1]
+images = ImageSet(rng.integers(0, 255, (39, 3, 32, 32), dtype=np.uint8), rng.integers(0, 2, 39))
+for seed in range(3):
+    found = train(graph, Splits("odd", images, images, lambda: images, 2), Recipe(), seed, 2, threads=2)
+assert not found.switches.channels_last
+"""
+
+
+def test_a_batch_that_two_threads_cannot_share_evenly_does_not_crash_the_process():
+    """In channels_last order it does with torch 2.13: a process of its own, since a crash would end the tests."""
+    done = subprocess.run([sys.executable, "-c", ODD_BATCH], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
