@@ -38,7 +38,7 @@ def slow(job):
         raise ValueError(f"planted failure {number}")
     return number / 0xFFFFFFFF
 '''
-SETTINGS = ("--space=nb201", "--depth=1", "--max-params=230k", "--searcher=evolution", "--searcher-arg=tournament=2")
+SETTINGS = ("--space=nb201", "--depth=1", "--max-params=230k", "--searcher=local")
 ALONE = ("--evaluator=slow", "--baseline=none", "--final-seeds=0")
 TIMING = ("crc", "seq", "wall", "seconds", "time")
 PROGRESS = ("searching: ", "warning: ")
