@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -52,8 +53,13 @@ def measured_peak(graph: Graph, batch: int, classes: int = 10) -> Peak:
 
 
 def _peaks(step: Callable[[], None]) -> tuple[int, int]:
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        step()
+    gc.collect()  # what earlier tests left must not be released meanwhile: it would count as a gain
+    gc.disable()
+    try:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            step()
+    finally:
+        gc.enable()
     events = sorted(_allocations(record.profiler.kineto_results.experimental_event_tree()), key=lambda e: e[0])
     peaks = []
     skipped = _workspaces(events)
