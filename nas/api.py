@@ -19,7 +19,7 @@ from nas.run.ledger import Ledger, fold
 from nas.run.loop import Loop, Settings
 from nas.runs import check_name
 from nas.searchers import make_scheduler, make_searcher
-from nas.searchers.auto import AUTO, automatic
+from nas.searchers.auto import AUTO
 from nas.searchers.schedulers import NONE, spelled_out
 from nas.space import SPACES, Space
 from nas.study import DEFAULT_TASK, preparer, remembered
@@ -81,27 +81,17 @@ def search(
     memory.
     Wrong arguments raise :class:`nas.errors.NasError` before anything is evaluated.
     """
-    if type(trials) is not int or trials < 1:
-        raise ConfigError(f"trials must be a whole number of at least 1, found {trials!r}")
+    _check_numbers(trials=(trials, 1), seed=(seed, 0), epochs=(epochs, 1), lag=(1 if lag is None else lag, 1))
     if not callable(evaluator):
         raise ConfigError(f"an evaluator is a function of a job, found {type(evaluator).__name__}")
-    for what, value, least in (("seed", seed, 0), ("epochs", epochs, 1), ("lag", 1 if lag is None else lag, 1)):
-        if type(value) is not int or value < least:
-            raise ConfigError(f"{what} must be a whole number of at least {least}, found {value!r}")
     found = space_of(space, **(space_args or {}))
-    if isinstance(searcher, str):
-        searcher, scheduler = spelled_out(automatic(trials) if searcher == AUTO else searcher, scheduler)
-    named = searcher if isinstance(searcher, str) else type(searcher).__name__
     prepare = preparer(found, task, width, depth)
+    named = type(searcher).__name__
     if isinstance(searcher, str):
+        named, scheduler = spelled_out(searcher, scheduler, trials)
         context = Context(remembered(prepare), epochs, None, max_params, max_macs)  # trials may grow from call to call
-        searcher = make_searcher(searcher, found, searcher_args or {}, context)
-    if not callable(getattr(searcher, "ask", None)):
-        raise ConfigError(f"a searcher is a name or has a method ask(history, rng), found {named}")
-    if scheduler != NONE:
-        searcher = make_scheduler(scheduler, searcher, epochs, scheduler_args or {})
-    elif scheduler_args:
-        raise ConfigError("scheduler_args need a scheduler")
+        searcher = make_searcher(named, found, searcher_args or {}, context)
+    searcher = _scheduled(searcher, named, scheduler, scheduler_args or {}, epochs)
     settings = Settings(task, trials, epochs, seed, max_params, max_macs)
     journal: Sink = MemoryJournal()
     ledger = Ledger(lag)
@@ -124,6 +114,24 @@ def search(
     finally:
         journal.close()
     return Result(tuple(ledger.trials), ledger.best(), reason, ledger.queries)
+
+
+def _check_numbers(**numbers: tuple[Any, int]) -> None:
+    for what, (value, least) in numbers.items():
+        if type(value) is not int or value < least:
+            raise ConfigError(f"{what} must be a whole number of at least {least}, found {value!r}")
+
+
+def _scheduled(
+    searcher: Searcher, named: str, scheduler: str, scheduler_args: Mapping[str, Value], epochs: int
+) -> Searcher:
+    if not callable(getattr(searcher, "ask", None)):
+        raise ConfigError(f"a searcher is a name or has a method ask(history, rng), found {named}")
+    if scheduler != NONE:
+        return make_scheduler(scheduler, searcher, epochs, scheduler_args)
+    if scheduler_args:
+        raise ConfigError("scheduler_args need a scheduler")
+    return searcher
 
 
 def _open(results: Path, name: str, study: dict[str, Any], lag: int | None) -> tuple[Sink, Ledger]:

@@ -43,6 +43,7 @@ def preparer(
     deep = space.depth if depth is None else depth
 
     def prepare(architecture: Architecture) -> Prepared:
+        """Look up what a table lacks before anything is built; a network that cannot be built is a problem too."""
         described = space.describe(architecture)
         if not hasattr(described, "network"):
             return looked_up(Prepared(decisions_key(architecture)), architecture)

@@ -22,7 +22,7 @@ MOST_ENLARGED = 2
 """A network is tested on images of at most so many times the side of those that it was trained on."""
 
 
-def spelled_out(value: str | Mapping[str, Any] | None, option: str, dataset: str) -> dict[str, Any]:
+def recipe_table(value: str | Mapping[str, Any] | None, option: str, dataset: str) -> dict[str, Any]:
     """Return the recipe that ``value`` stands for as a table of its ``name`` and every field that is set.
 
     None is the default of ``dataset``. What is wrong raises :class:`ConfigError` that begins with ``option``.
@@ -35,7 +35,7 @@ def spelled_out(value: str | Mapping[str, Any] | None, option: str, dataset: str
 
 
 def recipe_of(table: str | Mapping[str, Any] | None, dataset: str) -> Recipe:
-    """Return the recipe of a table that :func:`spelled_out` made; None is the default of ``dataset``."""
+    """Return the recipe of a table that :func:`recipe_table` made; None is the default of ``dataset``."""
     return _read(table, dataset)[1]
 
 

@@ -15,14 +15,12 @@ from nas.evaluators.train import TrainSettings
 from nas.executors.inline import InlineExecutor
 from nas.plugins import load_built_in, load_plugin, naming
 from nas.preparation import Prepare, preparer, remembered
-from nas.recipe_choice import check_fit, recipe_of, spelled_out
+from nas.recipe_choice import check_fit, recipe_of, recipe_table
 from nas.run.config import EPOCHS, RunConfig, flag
 from nas.run.loop import Executor, Settings
 from nas.run.seeds import SEARCH, stream
 from nas.searchers import make_scheduler, make_searcher
-from nas.searchers.auto import AUTO, automatic
-from nas.searchers.schedulers import NONE
-from nas.searchers.schedulers import spelled_out as spelled_out_searcher
+from nas.searchers.schedulers import NONE, spelled_out
 from nas.searchers.start import StartFrom
 from nas.space import SPACES, Space
 from nas.space.table import table_space
@@ -80,8 +78,7 @@ def completed(config: RunConfig) -> RunConfig:
         data |= _recipes(config, data["dataset"])
     for name, epochs in EPOCHS.items():
         data.setdefault(name, epochs)
-    searcher = automatic(config.trials) if config.searcher == AUTO else config.searcher
-    data["searcher"], data["scheduler"] = spelled_out_searcher(searcher, config.scheduler)
+    data["searcher"], data["scheduler"] = spelled_out(config.searcher, config.scheduler, config.trials)
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else "none")
     if config.searcher == "random":
         data["baseline"] = "none"
@@ -90,11 +87,11 @@ def completed(config: RunConfig) -> RunConfig:
 
 def _recipes(config: RunConfig, dataset: str) -> dict[str, Any]:
     """Return the recipes with all numbers, so that a run goes on without the file, and the epochs that follow."""
-    found: dict[str, Any] = {"recipe": spelled_out(config.recipe, "--recipe", dataset)}
+    found: dict[str, Any] = {"recipe": recipe_table(config.recipe, "--recipe", dataset)}
     if config.recipe is not None:
         found["epochs"] = found["final_epochs"] = found["recipe"]["epochs"]
     if config.final_recipe is not None:
-        found["final_recipe"] = spelled_out(config.final_recipe, "--final-recipe", dataset)
+        found["final_recipe"] = recipe_table(config.final_recipe, "--final-recipe", dataset)
         found["final_epochs"] = found["final_recipe"]["epochs"]
     given = {name: getattr(config, name) for name in EPOCHS}
     return {**found, **{name: epochs for name, epochs in given.items() if epochs is not None}}

@@ -16,6 +16,7 @@ import numpy as np
 
 from nas.errors import ConfigError, unknown
 from nas.registry import Registry
+from nas.searchers.auto import AUTO, automatic
 from nas.searchers.fidelity import Ladder, View
 from nas.searchers.pareto import DEFAULT_OBJECTIVES, objective_names
 from nas.searchers.ranking import ByPareto, ByReward, Ranking
@@ -97,8 +98,10 @@ def make_scheduler(name: str, searcher: Searcher, epochs: int, args: Mapping[str
     return info.make(searcher, epochs, **args)
 
 
-def spelled_out(searcher: str, scheduler: str) -> tuple[str, str]:
-    """Return searcher and scheduler with :data:`SHORTHANDS` replaced by what they stand for."""
+def spelled_out(searcher: str, scheduler: str, trials: int) -> tuple[str, str]:
+    """Return searcher and scheduler with ``auto`` and :data:`SHORTHANDS` replaced by what they stand for."""
+    if searcher == AUTO:
+        return automatic(trials), scheduler
     if searcher not in SHORTHANDS:
         return searcher, scheduler
     pair = SHORTHANDS[searcher]

@@ -67,6 +67,7 @@ class _Watched:
     space: Space
 
     def ask(self, history: History, rng: np.random.Generator) -> Proposal:
+        """Return the searcher's proposal if it is a point of the space; raise :class:`BrokenLaw` with the trial."""
         index = len(history)
         try:
             proposal = self.searcher.ask(history, rng)

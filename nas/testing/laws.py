@@ -206,6 +206,7 @@ class _Strict:
     searcher: Searcher
 
     def ask(self, history: History, rng: np.random.Generator) -> Proposal:
+        """Return the searcher's proposal if its epochs, info and origin can stand in a journal."""
         proposal, index = self.searcher.ask(history, rng), len(history)
         if type(proposal.epochs) is not int or proposal.epochs < 0:
             self.check.fail(f"epochs must be a whole number of at least 0, found {proposal.epochs!r}", index)

@@ -8,16 +8,16 @@ tensor's content and all shapes are fixed, so a step may be captured in a CUDA g
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nas.errors import ConfigError, unknown
+from nas.errors import ConfigError
 from nas.training.boxes import UNIFORMS, crop_boxes
 from nas.training.pixels import crop, cutout, flip, jitter, mix, normalise, resized_crop, select, shift
 from nas.types import Shape
@@ -83,21 +83,6 @@ class Augmentation:
             raise ConfigError(f"augmentation: lighting shifts the colours of RGB images, found {shape[0]} channels")
         if self.colour and shape[0] not in (1, 3):
             raise ConfigError(f"augmentation: colour needs images of 1 or 3 channels, found {shape[0]}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the augmentation as JSON data."""
-        return {**asdict(self), "crop_scale": None if self.crop_scale is None else list(self.crop_scale)}
-
-    @classmethod
-    def from_json(cls, data: Any) -> Augmentation:
-        """Read an augmentation; what it does not name is off, an unknown field raises :class:`ConfigError`."""
-        if not isinstance(data, Mapping):
-            raise ConfigError(f"augmentation: it must be an object of names and numbers, found {type(data).__name__}")
-        known = [f.name for f in fields(cls)]
-        for name in data:
-            if name not in known:
-                raise ConfigError(f"augmentation: {unknown('field', str(name), known)}")
-        return cls(**data)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -212,15 +211,3 @@ def test_what_images_cannot_have_is_refused() -> None:
         with pytest.raises(ConfigError, match="channels"):
             draw(4, Augmentation(**fields), shape, seeded())
     draw(4, Augmentation(colour=0.1), (1, 8, 8), seeded())
-
-
-@pytest.mark.parametrize("augmentation", [Augmentation(), PADDED, ALL])
-def test_an_augmentation_survives_json(augmentation: Augmentation) -> None:
-    assert Augmentation.from_json(json.loads(json.dumps(augmentation.to_json()))) == augmentation
-
-
-def test_unknown_fields_are_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'cutout'"):
-        Augmentation.from_json({"cut_out": 3})
-    with pytest.raises(ConfigError, match="must be an object"):
-        Augmentation.from_json([])
