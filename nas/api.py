@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nas.errors import ConfigError
 from nas.executors.inline import InlineExecutor
+from nas.executors.ray_executor import RayExecutor
+from nas.executors.ray_pool import Places, room
 from nas.files import read_json
 from nas.graph import Graph
 from nas.graph.graph import GRAPH_FORMAT
 from nas.plugins import load_built_in
+from nas.remote import given
 from nas.run.journal import Journal, MemoryJournal, Sink
 from nas.run.ledger import Ledger, fold
-from nas.run.loop import Loop, Settings
+from nas.run.loop import Executor, Loop, Settings
 from nas.runs import check_name
 from nas.searchers import make_scheduler, make_searcher
 from nas.searchers.auto import AUTO
@@ -56,7 +60,7 @@ def search(
     *,
     seed: int = 0,
     epochs: int = 1,
-    lag: int | None = 1,
+    lag: int | None = None,
     task: Task = DEFAULT_TASK,
     width: int | None = None,
     depth: int | None = None,
@@ -68,6 +72,10 @@ def search(
     scheduler_args: Mapping[str, Value] | None = None,
     name: str | None = None,
     results_dir: str | Path = "results",
+    workers: int | None = None,
+    ray_address: str | None = None,
+    cpus_per_trial: int = 1,
+    gpus_per_trial: float = 0,
     observe: Callable[[Ledger], None] = lambda ledger: None,
 ) -> Result:
     """Search ``space`` for the architecture that ``evaluator`` rewards most.
@@ -76,12 +84,15 @@ def search(
     :func:`build_module`) and returns the reward to maximise or :class:`Metrics`. An exception fails that trial only.
     With a ``scheduler`` (see :mod:`nas.searchers.schedulers`) most jobs have fewer than ``epochs``; what did well is
     asked once more with more of them; every evaluation counts as one of ``trials``.
+    With ``workers`` or a ``ray_address`` the jobs run on Ray, on this machine or on the cluster there; the function
+    travels to the workers as :mod:`cloudpickle` writes it. ``lag`` K: a proposal sees the results of all but the last
+    K - 1 trials, whatever has arrived (0: whatever has arrived); by default 1, and on Ray twice the workers.
     With a ``name`` every result is on disk in ``results_dir/name/journal.jsonl`` before it is used, and calling again
     with the same name and all else equal but ``trials`` goes on where the last call ended; without, the search lives in
     memory.
     Wrong arguments raise :class:`nas.errors.NasError` before anything is evaluated.
     """
-    _check_numbers(trials=(trials, 1), seed=(seed, 0), epochs=(epochs, 1), lag=(1 if lag is None else lag, 1))
+    _check_numbers(trials=(trials, 1), seed=(seed, 0), epochs=(epochs, 1), lag=(1 if lag is None else lag, 0))
     if not callable(evaluator):
         raise ConfigError(f"an evaluator is a function of a job, found {type(evaluator).__name__}")
     found = space_of(space, **(space_args or {}))
@@ -94,6 +105,7 @@ def search(
     searcher = _scheduled(searcher, named, scheduler, scheduler_args or {}, epochs)
     settings = Settings(task, trials, epochs, seed, max_params, max_macs)
     journal: Sink = MemoryJournal()
+    executor, lag = _executor(evaluator, workers, ray_address, cpus_per_trial, gpus_per_trial, lag)
     ledger = Ledger(lag)
     if name is not None:
         study = {
@@ -110,8 +122,9 @@ def search(
             settings = replace(settings, checkpoints=Path(results_dir).resolve() / name / "checkpoints")
         journal, ledger = _open(Path(results_dir), name, json.loads(json.dumps(study)), lag)
     try:
-        reason = Loop(searcher, prepare, InlineExecutor(evaluator), journal, ledger, settings, observe).run()
+        reason = Loop(searcher, prepare, executor, journal, ledger, settings, observe).run()
     finally:
+        executor.close()
         journal.close()
     return Result(tuple(ledger.trials), ledger.best(), reason, ledger.queries)
 
@@ -120,6 +133,18 @@ def _check_numbers(**numbers: tuple[Any, int]) -> None:
     for what, (value, least) in numbers.items():
         if type(value) is not int or value < least:
             raise ConfigError(f"{what} must be a whole number of at least {least}, found {value!r}")
+
+
+def _executor(
+    evaluator: Evaluator, workers: int | None, address: str | None, cpus: int, gpus: float, lag: int | None
+) -> tuple[Executor, int | None]:
+    """Return the executor, and the lag as a ledger takes it."""
+    if workers is None and address is None:
+        return InlineExecutor(evaluator), 1 if lag is None else lag or None
+    _check_numbers(workers=(1 if workers is None else workers, 1), cpus_per_trial=(cpus, 1))
+    places = Places(address, workers, cpus, gpus)
+    seen = 2 * (workers or room(places)) if lag is None else lag
+    return RayExecutor(places, partial(given, evaluator)), seen or None
 
 
 def _scheduled(

@@ -14,11 +14,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nas.errors import ConfigError, NasError, one_line, unknown
-from nas.run.config import RunConfig, expected, flag
+from nas.errors import ClusterError, ConfigError, NasError, one_line, unknown
+from nas.run.config import CHANGEABLE, RunConfig, expected, flag
 
 DESCRIPTION = """\
-Find a neural network for images: search, resume, report; inspect, draw and export networks.
+Find a neural network for images: search, resume, status, report; inspect, draw and export networks.
 Without a command, 'search' runs; without flags it searches NASNet cells on scikit-learn's digits in a few minutes and
 compares the winner with random search and a handcrafted ResNet."""
 
@@ -52,7 +52,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code.
 
-    0; 1 for a search without any score; 2 for what the user can mend; 130 after a second Ctrl-C.
+    0; 1 for a search without any score; 2 for what the user can mend; 3 for a cluster that is gone; 130 after a second
+    Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
@@ -61,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
+    except ClusterError as error:
+        if debug:
+            raise
+        _complain(one_line(error))
+        sys.stdout.flush()
+        os._exit(error.code)  # what Ray would do at the end waits for a head node that is gone
     except NasError as error:
         if debug:
             raise
@@ -101,6 +108,8 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     """Return the parser and its sub-parsers by command."""
     from nas import commands as c
     from nas import network_commands as n
+    from nas import status_command as s
+    from nas.after.commands import register
 
     parser = Parser(prog="nas", description=DESCRIPTION, epilog="--debug shows the traceback of an error.")
     parser.add_argument("--version", action="version", version=_version())
@@ -114,12 +123,17 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
 
     _search_flags(command("search", "search for an architecture and compare the winner", c.search))
     for name, text, run in (
-        ("resume", "go on with an interrupted or killed run", c.resume),
+        ("resume", "go on with an interrupted or killed run, also on another machine or cluster", c.resume),
         ("report", "write the report of a run anew from its journal", c.report),
     ):
         sub = command(name, text, run)
         sub.add_argument("name", metavar="NAME", help="name of the run")
         _results_flag(sub)
+    setting_flags(made["resume"], CHANGEABLE, defaults=False)
+    sub = command("status", "show how a run stands, also while it runs in another terminal", s.status)
+    sub.add_argument("name", metavar="NAME", help="name of the run")
+    _results_flag(sub)
+    sub.add_argument("--json", action="store_true", help="print JSON")
     text = "write a run as an Optuna study; look at it with: optuna-dashboard FILE.log, or sqlite:///FILE.db"
     sub = command("study", text, c.export_study)
     sub.add_argument("name", metavar="NAME", help="name of the run")
@@ -144,6 +158,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     _plugin_flag(sub)
     sub = command("check", "check that the spaces and searchers in a Python file keep the contract", c.check)
     sub.add_argument("file", metavar="FILE.py", help="file that registers search spaces or searchers")
+    register(command)
     return parser, made
 
 
@@ -169,9 +184,19 @@ def _search_flags(parser: Parser) -> None:
     parser.add_argument("--name", metavar="NAME", help="name of the run; default: space-searcher-number")
     _results_flag(parser)
     parser.add_argument("--config", metavar="FILE.toml", type=Path, help="settings from a file; flags override them")
+    text = "measure one epoch of a few networks, say what the search will take, and stop"
+    parser.add_argument("--forecast", action="store_true", help=text)
+    setting_flags(parser, [f.name for f in fields(RunConfig)])
+
+
+def setting_flags(parser: Parser, names: Sequence[str], defaults: bool = True) -> None:
+    """Add the flags of the settings ``names`` of a run, with their ``defaults`` in the help where that is asked for."""
     for f in fields(RunConfig):
+        if f.name not in names:
+            continue
         kind = expected(f)
-        default = "" if f.default in (None, "") or kind in (dict, tuple) else f" (default: {f.default})"
+        plain = not defaults or f.default in (None, "") or kind in (dict, tuple)
+        default = "" if plain else f" (default: {f.default})"
         parser.add_argument(
             flag(f.name),
             dest=f.name,
@@ -195,12 +220,14 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were given on the command line, as plain data for :class:`RunConfig`."""
     found: dict[str, Any] = {}
     for f in fields(RunConfig):
-        value = getattr(options, f.name)
+        value = getattr(options, f.name, None)
         if value is None:
             continue
         kind = expected(f)
         if kind is int:
-            found[f.name] = _whole(flag(f.name), value)
+            found[f.name] = whole(flag(f.name), value)
+        elif kind is float:
+            found[f.name] = _number(flag(f.name), value)
         elif kind is dict:
             found[f.name] = dict(_pair(flag(f.name), text) for text in value)
         else:
@@ -208,7 +235,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _whole(name: str, text: str) -> int:
+def whole(name: str, text: str) -> int:
     """Return a whole number; ``600M`` and ``2k`` are allowed."""
     factor = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
     with contextlib.suppress(ValueError, OverflowError):
@@ -217,6 +244,12 @@ def _whole(name: str, text: str) -> int:
         if value == int(value):
             return int(value)
     raise ConfigError(f"{name} must be a whole number (600, 2k, 600M), found '{text}'")
+
+
+def _number(name: str, text: str) -> float:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    raise ConfigError(f"{name} must be a number, found '{text}'")
 
 
 def _pair(name: str, text: str) -> tuple[str, Any]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
+    from nas.run.config import RunConfig
+    from nas.run.status import Progress
     from nas.runs import Run
 
 LISTS = (
@@ -53,19 +55,37 @@ def search(options: argparse.Namespace) -> int:
     for name, value in given.items():
         settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
     config = RunConfig.from_json(settings, "search")
+    if options.forecast:
+        return _forecast(completed(config))
     name = fresh_name(options.results_dir, completed(config)) if options.name is None else options.name
     return _carry_out(Run.create(folder_of(options.results_dir, name), config))
 
 
+def _forecast(config: RunConfig) -> int:
+    from nas.forecast import forecast
+    from nas.report.terminal import say
+    from nas.study import assemble
+
+    say(forecast(config, assemble(config)))
+    return 0
+
+
 def resume(options: argparse.Namespace) -> int:
     """Go on with a run from its journal."""
+    from nas.after.kinds import module_of
+    from nas.cli import settings_of
     from nas.runs import Run, folder_of
 
-    return _carry_out(Run.resume(folder_of(options.results_dir, options.name)))
+    folder, changes = folder_of(options.results_dir, options.name), settings_of(options)
+    if (other := module_of(folder)) is not None:
+        code: int = other.resume(folder, changes)
+        return code
+    return _carry_out(Run.resume(folder, changes))
 
 
 def report(options: argparse.Namespace) -> int:
     """Write a run's outputs anew."""
+    from nas.after.kinds import module_of
     from nas.report.outputs import write_outputs
     from nas.report.terminal import show_result, warn
     from nas.run.journal import ends_torn
@@ -73,6 +93,9 @@ def report(options: argparse.Namespace) -> int:
 
     folder = folder_of(options.results_dir, options.name)
     path = find_journal(folder)
+    if (other := module_of(folder)) is not None:
+        code: int = other.report(folder)
+        return code
     if ends_torn(path):
         warn(f"journal '{path}': the last write is not whole and is left out; a killed run cuts it off when resumed")
     show_result(write_outputs(folder))
@@ -93,14 +116,22 @@ def export_study(options: argparse.Namespace) -> int:
 
 
 def _carry_out(run: Run) -> int:
+    from nas.forecast import Announcer
     from nas.report.terminal import ProgressBar, show_result, warn
     from nas.report.view import load_view
 
     shown = run.warning
     if shown:
         warn(shown)
-    with ProgressBar() as bar, _stopping_once(run, bar.warn):
-        run.execute(bar.update)
+    announce = Announcer(run.config, run.ledger.trials)
+    with ProgressBar() as bar, stopping_once(run, bar.warn):
+
+        def observe(progress: Progress) -> None:
+            bar.update(progress)
+            if line := announce(progress):
+                bar.say(line)
+
+        run.execute(observe)
     if run.warning != shown:
         warn(run.warning)
     view = load_view(run.folder)
@@ -108,7 +139,7 @@ def _carry_out(run: Run) -> int:
     return 0 if view.ledger.best() or view.status == "interrupted" else 1
 
 
-class _stopping_once:
+class stopping_once:
     """The first Ctrl-C lets the running trial finish; the second ends the process at once."""
 
     def __init__(self, run: Run, warn: Callable[[str], None]) -> None:

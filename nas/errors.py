@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 
 class NasError(Exception):
-    """Anything a user can cause or mend. The command line prints its message on one line and exits with code 2."""
+    """Anything a user can cause or mend. The command line prints its message on one line and exits with ``code``."""
+
+    code = 2
 
 
 class ConfigError(NasError):
@@ -34,7 +36,18 @@ class JournalError(NasError):
     """The journal of a run cannot be read, written or locked."""
 
 
-FAILURE_KINDS = ("diverged", "oom", "timeout", "crashed", "over_limit", "error")
+class ClusterError(NasError):
+    """The cluster that a search runs on cannot be reached any more; what was recorded is safe."""
+
+    code = 3
+
+
+class StoppedSearch(NasError):
+    """A search was given up, since its evaluations fail one like the other."""
+
+
+FAILURE_KINDS = ("diverged", "oom", "timeout", "crashed", "lost", "over_limit", "error")
+"""``crashed``: the worker's process ended; ``lost``: its machine went away."""
 
 
 class EvaluationError(NasError):

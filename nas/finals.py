@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from nas.errors import EvaluationError, one_line
-from nas.evaluators.notes import news
+from nas.errors import EvaluationError
 from nas.evaluators.table import objective_of, reward_name
+from nas.executors.inline import InlineExecutor
+from nas.files import write_atomic
 from nas.graph import Graph, cost
 from nas.run.config import RunConfig, search_name
 from nas.run.journal import Sink
 from nas.run.ledger import Ledger
+from nas.run.loop import Executor
 from nas.run.seeds import FINAL, derive
 from nas.study import Study
-from nas.types import Architecture, Trial
+from nas.table import Table
+from nas.tested import Step, Tested
+from nas.types import Architecture, Job, Metrics, Trial
 from search_spaces.networks.resnet import matching_resnet
 
 
@@ -58,6 +62,7 @@ def run_finals(
     config: RunConfig,
     study: Study,
     rows: list[Finalist],
+    executor: Executor,
     journal: Sink,
     ledger: Ledger,
     best_folder: Path,
@@ -66,74 +71,52 @@ def run_finals(
 ) -> bool:
     """Train and test what the ledger does not hold yet; return whether all is done (``proceed`` may say stop).
 
-    Every read of the test split is journalled before it happens. Equal architectures are trained once for all.
+    ``executor`` trains as many at a time as it takes; a table is looked up here. ``observe`` is told how many of all
+    are done after each and every second. For what becomes of failures see :class:`nas.tested.Tested`.
     """
-    plan = list(steps(config, rows))
-    for done, (finalist, number) in enumerate(plan):
-        observe(done, len(plan))
-        if any(f["role"] == finalist.role and f["number"] == number for f in ledger.finals):
-            continue
-        if not proceed():
-            return False
-        twin = next((f for f in ledger.finals if f["key"] == finalist.key and f["number"] == number), None)
-        event: dict[str, Any] = {"event": "final", "role": finalist.role, "name": finalist.name, "number": number}
-        if twin is not None:
-            event |= {k: v for k, v in twin.items() if k not in (*event, "seq", "crc", "notes")}
-        else:
-            if config.evaluator == "train" or config.objective:
-                _append(journal, ledger, {"event": "test_read", "role": finalist.role, "number": number})
-            event |= {"key": finalist.key, **_tested(config, study, finalist, number, best_folder)}
-            notes = news(event.pop("notes", {}), _told(ledger, finalist.role))
-            event |= {"notes": notes} if notes else {}
-        _append(journal, ledger, event)
-    observe(len(plan), len(plan))
-    return True
-
-
-def _told(ledger: Ledger, role: str) -> list[dict[str, Any]]:
-    """Return the notes of earlier final trainings; what did not apply to other networks says nothing of this one."""
-    earlier = [(f["role"] == role, f.get("notes", {})) for f in ledger.finals]
-    return [{n: v for n, v in notes.items() if same or n != "not_applied"} for same, notes in earlier]
-
-
-def _append(journal: Sink, ledger: Ledger, event: dict[str, Any]) -> None:
-    journal.append([event])
-    ledger.apply(event)
-
-
-def _tested(config: RunConfig, study: Study, finalist: Finalist, number: int, best_folder: Path) -> dict[str, Any]:
-    """Return the score, or why there is none: a final training that diverges must not keep a run from its report."""
-    try:
-        return _measure(config, study, finalist, number, best_folder)
-    except EvaluationError as error:
-        return {"score": None, "failure": one_line(error), "seconds": 0.0, **_size(finalist.graph)}
-
-
-def _measure(config: RunConfig, study: Study, finalist: Finalist, number: int, best_folder: Path) -> dict[str, Any]:
     if study.table is not None:
-        assert finalist.architecture is not None
-        objective = config.objective or reward_name(config.reward or "", config.epochs)
-        value = objective_of(study.table, finalist.architecture, finalist.key, objective, config.dataset)
-        if not math.isfinite(value):
-            raise EvaluationError(f"column '{objective}' of the table is {value} for the winner", "diverged")
-        return {"score": value, "seconds": 0.0, **_size(finalist.graph)}
-    from nas.evaluators.final import train_final
-    from nas.training.weights import save_weights
+        executor = InlineExecutor(partial(_looked_up, config, study.table))
 
-    assert finalist.graph is not None
-    seed = derive(config.seed, number, 0, FINAL)
-    result = train_final(finalist.graph, study.final_job, config.final_epochs, seed)
-    if finalist.role == "search" and number == 0:
-        save_weights(result.module, best_folder / "weights.safetensors")
-    return {
-        "score": result.test_accuracy,
-        "seconds": round(result.train_seconds, 3),
-        **_size(finalist.graph),
-        "notes": dict(result.notes),
-    }
+    def keep(step: Step, metrics: Metrics) -> None:
+        if metrics.weights:
+            write_atomic(best_folder / "weights.safetensors", metrics.weights)
+
+    return Tested(_plan(config, study, rows), executor, journal, ledger, keep).run(proceed, observe)
 
 
-def _size(graph: Graph | None) -> dict[str, int | None]:
+def _plan(config: RunConfig, study: Study, rows: list[Finalist]) -> list[Step]:
+    sizes = {finalist.role: size_of(finalist.graph) for finalist in rows}
+    plan = []
+    for index, (finalist, number) in enumerate(steps(config, rows)):
+        job = Job(
+            index=index,
+            attempt=0,
+            architecture=finalist.architecture or Architecture(finalist.role, (("network", finalist.name),)),
+            key=finalist.key,
+            epochs=config.final_epochs,
+            seed=derive(config.seed, number, 0, FINAL),
+            task=study.settings.task,
+            graph=finalist.graph,
+            settings=dict(study.final_job),
+            params=sizes[finalist.role]["params"],
+            macs=sizes[finalist.role]["macs"],
+            keep_weights=finalist.role == "search" and number == 0,
+        )
+        reads = config.evaluator == "train" or config.objective is not None
+        plan.append(Step(finalist.role, number, finalist.name, finalist.key, job, reads=reads))
+    return plan
+
+
+def _looked_up(config: RunConfig, table: Table, job: Job) -> Metrics:
+    objective = config.objective or reward_name(config.reward or "", config.epochs)
+    value = objective_of(table, job.architecture, job.key, objective, config.dataset)
+    if not math.isfinite(value):
+        raise EvaluationError(f"column '{objective}' of the table is {value} for the winner", "diverged")
+    return Metrics(value)
+
+
+def size_of(graph: Graph | None) -> dict[str, int | None]:
+    """Return ``params`` and ``macs`` of a network's first output, None without a network."""
     if graph is None:
         return {"params": None, "macs": None}
     total = cost(graph.pruned((graph.outputs[0][0],)))

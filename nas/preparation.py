@@ -56,7 +56,7 @@ def preparer(
         except GraphError as error:
             return Prepared(decisions_key(architecture), problem=str(error))
         found = found or looked_up(Prepared(graph_key(graph)), architecture)
-        trained = None if recipe is None else _as_trained(described, task, wide, deep, recipe)
+        trained = None if recipe is None else as_trained(described, task, wide, deep, recipe)
         return replace(found, graph=trained or graph, params=total.params, macs=total.macs)
 
     def looked_up(prepared: Prepared, architecture: Architecture) -> Prepared:
@@ -70,7 +70,7 @@ def remembered(prepare: Prepare) -> Prepare:
     return lru_cache(REMEMBERED)(lambda architecture: replace(prepare(architecture), graph=None))
 
 
-def _as_trained(described: Any, task: Task, width: int, depth: int, recipe: Recipe) -> Graph | None:
+def as_trained(described: Any, task: Task, width: int, depth: int, recipe: Recipe) -> Graph | None:
     """Return the network with what ``recipe`` asks for; None where it asks for nothing or the skeleton has none."""
     if not isinstance(described, Cells):
         return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +18,21 @@ from nas.environment import environment
 from nas.errors import ConfigError, unknown
 from nas.files import sync_folder, write_atomic, write_json
 from nas.finals import finalists, run_finals
+from nas.placing import LOGS, RAY
 from nas.plugins import naming
 from nas.report.outputs import write_outputs
 from nas.report.view import BASELINE
-from nas.run.config import RunConfig, config_of
+from nas.run.config import CHANGEABLE, RunConfig, config_of, flag
 from nas.run.journal import Journal
 from nas.run.ledger import Ledger, fold
-from nas.run.loop import Loop
+from nas.run.loop import Executor, Loop
+from nas.run.onlook import Onlooker
+from nas.run.status import STATUS_FILE, Meter, Progress, StatusWriter, running_trials
 from nas.searchers.schedulers import NONE
-from nas.study import Study, assemble, completed
+from nas.study import CACHE, Study, assemble, completed
 from nas.types import Architecture, Trial
 
-CACHE = "cache"
-"""The folder in a run's for what may be deleted: it only saves work."""
 NAME_RULE = "a name is at most 100 letters, digits, dots, dashes and underscores, and does not begin with a dot"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What an onlooker sees: the phase (``search``, ``random``, ``final``), steps done of all, and the best reward."""
-
-    phase: str
-    done: int
-    total: int
-    best: float | None = None
 
 
 Observer = Callable[[Progress], None]
@@ -64,20 +56,23 @@ class Run:
         if folder.exists():
             raise ConfigError(_taken(folder))
         config = completed(config)
-        study = assemble(config, cache=folder / CACHE)
+        study = assemble(config, folder=folder)
         start = [architecture.to_json() for architecture in study.start]
-        journal = _write_new(folder, {"config": config.to_json(), **({"start": start} if start else {})})
+        journal = write_new(folder, {"config": config.to_json(), **({"start": start} if start else {})})
         return cls(folder, config, study, journal, Ledger(study.lag))
 
     @classmethod
-    def resume(cls, folder: Path) -> Run:
-        """Open an existing run where it stands; the journal's first event says how it was configured."""
+    def resume(cls, folder: Path, changes: Mapping[str, Any] | None = None) -> Run:
+        """Open an existing run where it stands; the journal's first event says how it was configured.
+
+        ``changes`` are settings of :data:`nas.run.config.CHANGEABLE`: where workers and files are found now.
+        """
         path = find_journal(folder)
         journal, events, warning = Journal.open(path)
         try:
-            config = config_of(events[0], folder.name)
+            config = _elsewhere(config_of(events[0], folder.name), changes or {})
             start = [Architecture.from_json(data) for data in events[0].get("start", [])]
-            study = assemble(config, start, folder / CACHE)
+            study = assemble(config, start, folder)
             run = cls(folder, config, study, journal, fold(events, study.lag))
         except BaseException:
             journal.close()
@@ -95,14 +90,22 @@ class Run:
 
     def execute(self, observe: Observer = lambda progress: None) -> str:
         """Search, compare and write everything; return ``finished``, ``exhausted`` or ``interrupted``."""
+        writer, meter = StatusWriter(self.folder / STATUS_FILE), Meter()
+
+        def watched(progress: Progress) -> None:
+            progress = meter.complete(progress)
+            writer.update(progress)
+            observe(progress)
+
         try:
-            reason = self._search(observe)
+            reason = self._search(watched)
             if reason != "interrupted":
-                reason = self._finish(reason, observe)
+                reason = self._finish(reason, watched)
             self.journal.append([{"event": "stopped", "reason": reason, "time": time.time()}])
             write_outputs(self.folder)
             return reason
         finally:
+            writer.close()
             self.study.executor.close()
             self.journal.close()
 
@@ -113,12 +116,12 @@ class Run:
             folder = self.folder.resolve() / "checkpoints"
             settings, checkpoints = replace(settings, checkpoints=folder), Checkpoints(folder, settings.epochs)
 
+        progress_of = Onlooker(phase, self.config.trials, study.executor.workers)
+
         def onlook(ledger: Ledger) -> None:
             if checkpoints is not None:
                 checkpoints.sweep(ledger)
-            best = ledger.best()
-            done = ledger.queries - len(ledger.pending)
-            observe(Progress(phase, done, self.config.trials, best.reward if best else None))
+            observe(progress_of(ledger))
 
         onlook(self.ledger)
         self._loop = Loop(study.searcher, study.prepare, study.executor, self.journal, self.ledger, settings, onlook)
@@ -131,9 +134,10 @@ class Run:
         return "finished" if reason == "budget" else reason
 
     def _finish(self, reason: str, observe: Observer) -> str:
+        self.study.executor.close()  # the random search and the final trainings need the place of its workers
         baseline = None
         if self.config.baseline == "random":
-            ended, baseline = self._run_baseline(observe)
+            ended, baseline = self.run_baseline(observe)
             if ended == "interrupted":
                 return ended
         best = self.ledger.best()
@@ -143,22 +147,24 @@ class Run:
         if not self._compares():
             return reason
         rows = finalists(self.config, self.study, best, baseline)
-        done = run_finals(
-            self.config,
-            self.study,
-            rows,
-            self.journal,
-            self.ledger,
-            self.folder / "best",
-            lambda: not self._stopping,
-            lambda count, total: observe(Progress("final", count, total)),
-        )
+        with closing(self.study.final_executor()) as executor:
+            done = run_finals(
+                self.config,
+                self.study,
+                rows,
+                executor,
+                self.journal,
+                self.ledger,
+                self.folder / "best",
+                lambda: not self._stopping,
+                lambda count, total: observe(_final_progress(count, total, executor)),
+            )
         return reason if done else "interrupted"
 
     def _compares(self) -> bool:
         return self.config.final_seeds > 0 and self.config.evaluator in ("train", "table")
 
-    def _run_baseline(self, observe: Observer) -> tuple[str, Trial | None]:
+    def run_baseline(self, observe: Observer) -> tuple[str, Trial | None]:
         """Run, or go on with, an equally long random search in a run of its own below this one."""
         folder = self.folder / BASELINE
         if folder.exists():
@@ -189,12 +195,37 @@ class Run:
         return reason, run.ledger.best()
 
 
-def _write_new(folder: Path, header: dict[str, Any]) -> Journal:
-    """Write the first files of a run beside ``folder`` and move them there, so that it exists whole or not at all."""
+def _final_progress(done: int, total: int, executor: Executor) -> Progress:
+    workers = tuple(executor.workers())
+    running = running_trials(workers, {})
+    return Progress("final", done, total, running=len(running), workers=workers, trials=running)
+
+
+def _elsewhere(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    for name in changes:
+        if name not in CHANGEABLE:
+            raise ConfigError(f"a run cannot be resumed with another {flag(name)}; allowed: {_flags(CHANGEABLE)}")
+    if changes.get("executor", config.executor) != RAY:  # what is left of a cluster does not hinder
+        config = replace(config, ray_address=None, workers=None, gpus_per_trial=None)
+    paths = {name: str(Path(changes[name]).resolve()) for name in ("data_dir", "table") if name in changes}
+    return RunConfig.from_json({**config.to_json(), **changes, **paths}, "resume")
+
+
+def _flags(names: Sequence[str]) -> str:
+    return ", ".join(map(flag, names))
+
+
+def write_new(folder: Path, header: dict[str, Any]) -> Journal:
+    """Write the first files of a run beside ``folder`` and move them there, so that it exists whole or not at all.
+
+    The ``header`` holds its configuration and becomes the first event of its journal.
+    """
     staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
     try:
         _sweep(folder)
         (staging / CACHE).mkdir(parents=True)
+        if header["config"]["executor"] == RAY:
+            (staging / LOGS).mkdir()
         write_atomic(staging / "config.toml", tomli_w.dumps(header["config"]))
         write_json(staging / "environment.json", environment())
         journal = Journal.create(staging / "journal.jsonl", {**header, "time": time.time()})

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, EvaluationError, unknown
+from nas.errors import ConfigError, EvaluationError
 from nas.evaluators import EVALUATORS
 from nas.evaluators.table import Known, reward_name
 from nas.evaluators.train import TrainSettings
-from nas.executors.inline import InlineExecutor
+from nas.placing import INLINE, check_places, executor_of, final_executor_of, lag_of
 from nas.plugins import load_built_in, load_plugin, naming
 from nas.preparation import Prepare, preparer, remembered
 from nas.recipe_choice import check_fit, recipe_of, recipe_table
@@ -31,9 +31,10 @@ from nas.training.recipe import Recipe
 from nas.training.stream import ImageStream
 from nas.types import Architecture, Context, Evaluator, Searcher, Task
 
-__all__ = ["DEFAULT_TASK", "EXECUTORS", "Study", "assemble", "completed", "preparer", "remembered"]
+__all__ = ["DEFAULT_TASK", "Study", "assemble", "completed", "preparer", "remembered"]
 
-EXECUTORS: dict[str, Callable[[Evaluator], Executor]] = {"inline": InlineExecutor}
+CACHE = "cache"
+"""The folder in a run's for what may be deleted: it only saves work."""
 DEFAULT_TASK = Task("images", (3, 32, 32), 10)
 TRAINING = ("recipe", "final_recipe", "time_limit")
 """The settings that only the evaluator of trainings has a use for."""
@@ -45,13 +46,14 @@ class Study:
 
     ``prepare`` gives networks as trials train them, ``prepare_final`` as final trainings do, with what their recipes
     ask for (auxiliary heads, dropped paths); those of ``plain`` have neither. ``final_job`` are the settings of final
-    trainings.
+    trainings, which ``final_executor()`` runs.
     """
 
     space: Space
     searcher: Searcher
     evaluator: Evaluator
     executor: Executor
+    final_executor: Callable[[], Executor]
     prepare: Prepare
     prepare_final: Prepare
     plain: Prepare
@@ -74,11 +76,13 @@ def completed(config: RunConfig) -> RunConfig:
     if evaluator == "train":
         data.setdefault("dataset", "digits")
         # a number, since results differ in their last bits with it; on 8x8 images threads wait more than they compute
-        data.setdefault("threads", 1 if data["dataset"] == "digits" else os.cpu_count() or 1)
+        own = os.cpu_count() or 1 if config.executor == INLINE else config.cpus_per_trial
+        data.setdefault("threads", 1 if data["dataset"] == "digits" else own)
         data |= _recipes(config, data["dataset"])
     for name, epochs in EPOCHS.items():
         data.setdefault(name, epochs)
     data["searcher"], data["scheduler"] = spelled_out(config.searcher, config.scheduler, config.trials)
+    data.setdefault("lag", lag_of(config))
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else "none")
     if config.searcher == "random":
         data["baseline"] = "none"
@@ -97,19 +101,17 @@ def _recipes(config: RunConfig, dataset: str) -> dict[str, Any]:
     return {**found, **{name: epochs for name, epochs in given.items() if epochs is not None}}
 
 
-def assemble(config: RunConfig, start: Sequence[Architecture] = (), cache: Path | None = None) -> Study:
-    """Build and check every part that a completed ``config`` names.
+def assemble(config: RunConfig, start: Sequence[Architecture] = (), folder: Path | None = None) -> Study:
+    """Build and check every part that a completed ``config`` names, for the run in ``folder``.
 
     ``start`` are the first proposals as a journal holds them; without, they are read from what ``config`` names.
-    ``cache`` is the folder for what searchers may keep to resume sooner.
     """
     load_built_in()
     for plugin in config.plugins:
         load_plugin(plugin)
     if config.baseline not in ("random", "none"):
         raise ConfigError(f"--baseline must be random or none, found '{config.baseline}'")
-    if config.executor not in EXECUTORS:
-        raise ConfigError(unknown("executor", config.executor, EXECUTORS))
+    check_places(config)
     table = _table(config)
     space = _space(config, table)
     task = _task(config)
@@ -123,6 +125,7 @@ def assemble(config: RunConfig, start: Sequence[Architecture] = (), cache: Path 
         return preparer(space, task, config.width, config.depth, known, recipe) if asks else plain
 
     prepare, prepare_final = prepared_as_in(job), prepared_as_in(final_job)
+    cache = None if folder is None else folder / CACHE
     context = Context(remembered(plain), config.epochs, config.trials, config.max_params, config.max_macs, cache)
     with naming(f"searcher '{config.searcher}'"):
         searcher = make_searcher(config.searcher, space, config.searcher_args, context)
@@ -150,10 +153,20 @@ def assemble(config: RunConfig, start: Sequence[Architecture] = (), cache: Path 
             raise ConfigError(f"--start-from {name} cannot be built for this task: {problem}")
     if job:
         _check_images(job)
-    executor = EXECUTORS[config.executor](evaluator)
-    lag = config.lag or None
     return Study(
-        space, searcher, evaluator, executor, prepare, prepare_final, plain, settings, final_job, lag, table, start
+        space,
+        searcher,
+        evaluator,
+        executor_of(config, evaluator, job, folder),
+        lambda: final_executor_of(config, final_job),
+        prepare,
+        prepare_final,
+        plain,
+        settings,
+        final_job,
+        config.lag or None,
+        table,
+        start,
     )
 
 
@@ -213,7 +226,7 @@ def _space(config: RunConfig, table: Table | None) -> Space:
 def _task(config: RunConfig) -> Task:
     if config.evaluator != "train":
         for name in TRAINING:
-            if getattr(config, name) is not None:
+            if getattr(config, name) is not None and not (name == "time_limit" and config.executor != INLINE):
                 raise ConfigError(f"{flag(name)} goes with the evaluator 'train', not with '{config.evaluator}'")
         return DEFAULT_TASK
     assert config.dataset is not None

@@ -1,9 +1,9 @@
-"""What a command's NAME|FILE stands for: a named network, a published genotype, an architecture or a graph."""
+"""What a command's NAME|FILE|RUN stands for: a named network, a genotype, an architecture or graph, a run's best."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from nas.api import load
 from nas.errors import ConfigError, unknown
 from nas.graph import Graph, key
 from nas.plugins import load_built_in, load_plugin
+from nas.run.config import config_of
+from nas.run.journal import read
 from nas.space import SPACES, Cells
 from nas.starts import is_path
 from nas.types import Architecture, Shape, Task
@@ -43,12 +45,19 @@ class Target:
     cells: dict[str, Graph]
 
 
-def find(text: str, size: Wanted, plugins: Sequence[str] = ()) -> Target:
-    """Return what ``text`` names; an unknown name raises :class:`ConfigError` with the nearest one."""
+def find(text: str, size: Wanted, plugins: Sequence[str] = (), results: Path = Path("results")) -> Target:
+    """Return what ``text`` names; an unknown name raises :class:`ConfigError` with the nearest one.
+
+    Of a run in ``results`` it is the best architecture, at the width and depth of the search where no other is asked
+    for.
+    """
     load_built_in()
     for plugin in plugins:
         load_plugin(plugin)
     networks = import_module("search_spaces.networks.registry").NETWORKS
+    best = results / text / "best"
+    if text not in networks and not text.startswith(".") and (best / "architecture.json").is_file():
+        return _best_of(best.parent, size)
     genotypes = import_module("search_spaces.genotypes").GENOTYPES
     if is_path(text) or (text not in networks and text not in genotypes and Path(text).is_file()):
         return _from_file(text, size)
@@ -62,9 +71,19 @@ def find(text: str, size: Wanted, plugins: Sequence[str] = ()) -> Target:
         cells = genotypes[text].genotype.cells()
         skeleton = import_module("search_spaces.large_skeleton").darts_cifar
         task = Task(text, size.shape or (3, 32, 32), size.classes or 10)
-        graph = skeleton(cells, task, size.width or 36, size.depth or 20)
+        graph = skeleton(cells, task, size.width or 36, size.depth or 6)
         return Target(text, graph, key(graph), dict(cells))
     raise ConfigError(unknown("network, genotype or file", text, [*networks, *genotypes]))
+
+
+def _best_of(folder: Path, size: Wanted) -> Target:
+    config = config_of(read(folder / "journal.jsonl")[0], folder.name)
+    for plugin in config.plugins:
+        load_plugin(plugin)
+    size = replace(size, width=size.width or config.width, depth=size.depth or config.depth)
+    found = load(folder / "best" / "architecture.json")
+    assert isinstance(found, Architecture)
+    return replace(_built(str(folder), found, size), name=folder.name)
 
 
 def _from_file(text: str, size: Wanted) -> Target:

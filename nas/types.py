@@ -115,7 +115,9 @@ class Metrics:
     """What an evaluation measured: the ``reward`` to maximise, other ``values`` by name, and seconds.
 
     ``seconds`` is what the evaluation took, or what the published table says it took (``simulated``). ``notes`` are
-    JSON for journal and report, which searchers do not see.
+    JSON for journal and report, which searchers do not see. For whoever asked for them there are safetensors files:
+    ``weights``, and ``predictions`` for the images that were measured, in their order: ``probabilities`` float32
+    (N, classes) and ``labels`` int64 (N,).
     Numbers that are not finite raise :class:`EvaluationError`: a NaN is a failure, never a score.
     """
 
@@ -124,6 +126,8 @@ class Metrics:
     seconds: float = 0.0
     simulated: bool = False
     notes: Mapping[str, Any] = field(default_factory=dict)
+    weights: bytes = b""
+    predictions: bytes = b""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reward", _finite("reward", self.reward))
@@ -258,6 +262,8 @@ class Job:
     ``graph`` is None when the space describes no network (a published table, a plain function's parameters).
     ``settings`` are the evaluator's own (recipe, dataset, folder). ``seed`` is the seed of this trial alone.
     ``checkpoint`` is where a training leaves its state for a longer one, ``continue_from`` where such a state is.
+    ``attempt`` counts the times that this evaluation was begun before; its seed stays the same. An ``alone`` one shares
+    its device with no other. ``keep_weights`` and ``keep_predictions``: those are wanted in :class:`Metrics`.
     """
 
     index: int
@@ -273,15 +279,41 @@ class Job:
     macs: int | None = None
     checkpoint: str | None = None
     continue_from: str | None = None
+    alone: bool = False
+    keep_weights: bool = False
+    keep_predictions: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came back for the job of trial ``index``: metrics or a failure, and the seconds it took here."""
+    """What came back for the job of trial ``index``: metrics or a failure, and the seconds it took here.
+
+    ``retry``: the fault may lie with the worker, so that another attempt makes sense.
+    """
 
     index: int
     result: Metrics | Failure
     seconds: float
+    retry: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """What an onlooker sees of a worker: ``state`` is ``starting``, ``idle`` or ``busy``.
+
+    ``device`` is ``cpu`` or ``gpu 0``; ``trial`` runs since ``since`` (seconds since 1970). ``done`` counts its
+    outcomes, ``busy_seconds`` what they took.
+    """
+
+    name: str
+    node: str
+    pid: int
+    device: str
+    state: str
+    trial: int | None = None
+    since: float = 0.0
+    done: int = 0
+    busy_seconds: float = 0.0
 
 
 class Searcher(Protocol):

@@ -5,7 +5,7 @@ NASNet, PNASNet and AmoebaNet stand on the one of NASNet's authors, all others o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.errors import SpaceError
@@ -13,19 +13,27 @@ from nas.graph import AvgPool, BatchNorm, Conv, Flatten, Graph, GraphBuilder, Li
 from nas.types import Task
 from search_spaces.blocks.auxiliary import auxiliary_darts
 from search_spaces.blocks.operations import TENSORFLOW, Style, relu_conv_bn
-from search_spaces.skeleton import Step, check_cells, check_drop_path, check_size, classifier, plan, stack
+from search_spaces.skeleton import Step, check_cells, check_drop_path, check_size, classifier, plan, stack, stage_depths
 
 CellGraphs = Mapping[str, Graph]
 
 
 def darts_cifar(
-    cells: CellGraphs, task: Task, width: int, depth: int, *, aux: bool = False, drop_path: float = 0.0
+    cells: CellGraphs,
+    task: Task,
+    width: int,
+    depth: int,
+    *,
+    depths: Sequence[int] | None = None,
+    aux: bool = False,
+    drop_path: float = 0.0,
 ) -> Graph:
     """The evaluation network of DARTS for CIFAR: arXiv:1806.09055, appendix A.2.1 and the authors' code.
 
     3 * ``depth`` + 2 layers: reductions at 1/3 and 2/3 of them; a 3x3 stem of 3 * ``width`` channels; no ReLU before
     the pool. Width 36 and depth 6 are the paper's 20 layers, 16 and 2 its search network. With ``aux`` the output
-    ``aux`` is a head on the second reduction; ``drop_path`` is the rate for every operation but the identity.
+    ``aux`` is a head on the second reduction; ``drop_path`` is the rate for every operation but the identity;
+    ``depths`` are the normal cells of each stage, where they differ.
     """
     check_size(width, depth)
     check_cells(cells)
@@ -33,32 +41,60 @@ def darts_cifar(
     b = GraphBuilder(task.input_shape)
     x = b(Conv(3 * width, 3, padding=1), b.input, name="stem.conv")
     x = b(BatchNorm(), x, name="stem.bn")
-    outputs = stack(b, cells, plan(width, [depth] * 3), x, x, drop_path=lambda i: drop_path)
+    outputs = stack(b, cells, plan(width, stage_depths(depth, depths)), x, x, drop_path=lambda i: drop_path)
     heads = {"aux": auxiliary_darts(b, outputs["stage3.reduction"], task.classes, 3, True)} if aux else {}
     return classifier(b, list(outputs.values())[-1], task.classes, **heads)
 
 
 def darts_imagenet(
-    cells: CellGraphs, task: Task, width: int, depth: int, *, aux: bool = False, drop_path: float = 0.0
+    cells: CellGraphs,
+    task: Task,
+    width: int,
+    depth: int,
+    *,
+    depths: Sequence[int] | None = None,
+    reductions: int = 3,
+    aux: bool = False,
+    drop_path: float = 0.0,
 ) -> Graph:
     """The network of DARTS for ImageNet: arXiv:1806.09055, appendix A.2.3 and the authors' code.
 
     Three 3x3 convolutions of stride 2 (the second and third are the first cell's two inputs), then as
     :func:`darts_cifar`. Width 48 and depth 4 are the paper's 14 layers. Its head has no norm after the last
     convolution, which the authors left out by mistake and then kept.
+
+    With 2 ``reductions``, for smaller images, the first convolution has stride 1 and the head is on the last cell
+    before the last reduction, as there is no room for it behind that.
     """
     check_size(width, depth)
     check_cells(cells)
     check_drop_path(drop_path)
+    _check_reductions(reductions)
     b = GraphBuilder(task.input_shape)
     with b.scope("stem.first"):
-        before = b(BatchNorm(), b(Conv(max(1, width // 2), 3, 2, 1), b.input))
+        before = b(BatchNorm(), b(Conv(max(1, width // 2), 3, reductions - 1, 1), b.input))
         before = b(BatchNorm(), b(Conv(width, 3, 2, 1), b(Relu(), before)))
     with b.scope("stem.second"):
         x = relu_conv_bn(b, before, width, 3, 2)
-    outputs = stack(b, cells, plan(width, [depth] * 3), before, x, drop_path=lambda i: drop_path)
-    heads = {"aux": auxiliary_darts(b, outputs["stage3.reduction"], task.classes, 2, False)} if aux else {}
+    steps = plan(width, stage_depths(depth, depths))
+    outputs = stack(b, cells, steps, before, x, drop_path=lambda i: drop_path)
+    heads = {}
+    if aux:
+        place, stride = (outputs["stage3.reduction"], 2) if reductions == 3 else (_before_last(outputs), 3)
+        heads["aux"] = auxiliary_darts(b, place, task.classes, stride, False)
     return classifier(b, list(outputs.values())[-1], task.classes, **heads)
+
+
+def _check_reductions(reductions: int) -> None:
+    if reductions not in (2, 3):
+        raise SpaceError(f"the stem for large images has 2 or 3 reductions, found {reductions}")
+
+
+def _before_last(outputs: Mapping[str, str]) -> str:
+    """Return the last cell's output before the last reduction."""
+    names = list(outputs)
+    last = max(i for i, name in enumerate(names) if name.endswith("reduction"))
+    return outputs[names[last - 1]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +103,8 @@ class NasnetSettings:
 
     ``stem`` is the channels of the first 3x3 convolution. For ImageNet (``large``) it has stride 2 and no padding, and
     two reduction cells of a quarter and half of the width follow. ``depths`` are the normal cells of each stage. With
-    ``bypass`` the cell after a reduction takes its earlier input from before the reduction's own.
+    ``bypass`` the cell after a reduction takes its earlier input from before the reduction's own. ``stride`` 1, for
+    images between those of CIFAR and ImageNet, keeps the size in the first convolution of a ``large`` network.
     """
 
     stem: int
@@ -75,6 +112,7 @@ class NasnetSettings:
     large: bool = True
     bypass: bool = False
     style: Style = TENSORFLOW
+    stride: int = 2
 
 
 def nasnet_skeleton(
@@ -89,7 +127,7 @@ def nasnet_skeleton(
     check_cells(cells)
     check_drop_path(drop_path)
     b = GraphBuilder(task.input_shape)
-    stem = Conv(settings.stem, 3, 2) if settings.large else Conv(settings.stem, 3, padding=1)
+    stem = Conv(settings.stem, 3, 2) if settings.large and settings.stride == 2 else Conv(settings.stem, 3, padding=1)
     x = b(settings.style.norm, b(stem, b.input, name="stem.conv"), name="stem.bn")
     steps = plan(width, settings.depths, settings.bypass)
     if settings.large:
@@ -102,9 +140,33 @@ def nasnet_skeleton(
     outputs = stack(b, cells, steps, None, x, settings.style, rate)
     heads = {}
     if aux:
-        last = max(i for i, step in enumerate(steps) if step.name.endswith("reduction"))
-        heads["aux"] = _nasnet_aux(b, outputs[steps[last - 1].name], task.classes, settings.style.norm)
+        heads["aux"] = _nasnet_aux(b, _before_last(outputs), task.classes, settings.style.norm)
     return classifier(b, b(Relu(), list(outputs.values())[-1], name="relu"), task.classes, **heads)
+
+
+def nasnet_sized(
+    cells: CellGraphs,
+    task: Task,
+    width: int,
+    depth: int,
+    *,
+    depths: Sequence[int] | None = None,
+    reductions: int = 3,
+    strided_in: bool = False,
+    aux: bool = False,
+    drop_path: float = 0.0,
+) -> Graph:
+    """The networks of NASNet's authors by width F and depth N: mobile for ImageNet, or for CIFAR (no ``reductions``).
+
+    Width 44 and depth 4 are NASNet-A (4 @ 1056). ``strided_in``: the reduction is one of the N cells of its stage, as
+    PNASNet's authors count (arXiv:1712.00559, figure 1). The stem has 32 channels, for CIFAR three times the width.
+    """
+    if reductions:
+        _check_reductions(reductions)
+    inner = max(1, depth - 1) if strided_in else depth
+    counts = (depth, inner, inner) if depths is None else stage_depths(depth, depths)
+    settings = NasnetSettings(32 if reductions else 3 * width, counts, bool(reductions), stride=max(1, reductions - 1))
+    return nasnet_skeleton(cells, task, width, settings, aux=aux, drop_path=drop_path)
 
 
 def _scheduled(rate: float, cells: int) -> Callable[[int], float]:

@@ -26,6 +26,25 @@ def check_size(width: int, depth: int) -> None:
             raise SpaceError(f"{name} must be a whole number of at least 1, found {value}")
 
 
+def stage_depths(depth: int, depths: Sequence[int] | None, stages: int = 3) -> tuple[int, ...]:
+    """Return the normal cells of each stage: ``depths`` where they are given, else ``depth`` in every stage."""
+    if depths is None:
+        return (depth,) * stages
+    if len(depths) != stages or min(depths) < 1:
+        raise SpaceError(f"depths must be {stages} whole numbers of at least 1, one a stage, found {list(depths)}")
+    return tuple(depths)
+
+
+def spread(cells: int, stages: int = 3) -> tuple[int, ...]:
+    """Spread normal cells evenly over the stages; what is left goes to the inner stages first, to later before earlier.
+
+    A network of cells can thus grow by one cell at a time, not only by one a stage.
+    """
+    middle = (stages - 1) / 2
+    order = sorted(range(stages), key=lambda stage: (abs(stage - middle), -stage))
+    return tuple(cells // stages + (order.index(stage) < cells % stages) for stage in range(stages))
+
+
 def check_drop_path(rate: float) -> None:
     """Refuse a rate that is no probability below one."""
     if not 0 <= rate < 1:
@@ -93,6 +112,7 @@ def cifar(
     stages: int = 3,
     stem: int = 3,
     *,
+    depths: Sequence[int] | None = None,
     aux: bool = False,
     drop_path: float = 0.0,
 ) -> Graph:
@@ -100,7 +120,8 @@ def cifar(
 
     ``cells`` holds ``normal`` and ``reduction``, each of two inputs: the outputs of the two cells before, brought to
     the cell's channels by 1x1 convolutions (arXiv:1707.07012, figure 2 and appendix A.4). Channels double at each
-    reduction; the stem has ``stem * width`` of them. ``aux`` and ``drop_path`` are as for DARTS' networks
+    reduction; the stem has ``stem * width`` of them. ``depths`` are the normal cells of each stage, where they differ.
+    ``aux`` and ``drop_path`` are as for DARTS' networks
     (:func:`search_spaces.large_skeleton.darts_cifar`): a head on the last reduction, the rate of every operation.
     """
     check_size(width, depth)
@@ -109,7 +130,8 @@ def cifar(
     b = GraphBuilder(task.input_shape)
     x = b(Conv(stem * width, 3, padding=1), b.input, name="stem.conv")
     x = b(BatchNorm(), x, name="stem.bn")
-    outputs = stack(b, cells, plan(width, [depth] * stages), x, x, drop_path=lambda i: drop_path)
+    steps = plan(width, stage_depths(depth, depths, stages))
+    outputs = stack(b, cells, steps, x, x, drop_path=lambda i: drop_path)
     reductions = [node for name, node in outputs.items() if name.endswith("reduction")]
     heads = {"aux": auxiliary_darts(b, reductions[-1], task.classes)} if aux and reductions else {}
     return classifier(b, b(Relu(), list(outputs.values())[-1], name="relu"), task.classes, **heads)
@@ -138,23 +160,48 @@ def _adapt_earlier(b: GraphBuilder, before: str, x: str, channels: int, style: S
     return first
 
 
-def nb201(cells: Mapping[str, Graph], task: Task, width: int, depth: int, *, drop_path: float = 0.0) -> Graph:
+def strided_stem(b: GraphBuilder, width: int, reductions: int) -> str:
+    """Halve the image ``reductions`` times by 3x3 convolutions: to half of ``width`` channels, then to ``width``.
+
+    As the stem of DARTS' network for ImageNet (arXiv:1806.09055, appendix A.2.3), each with a batch norm.
+    """
+    with b.scope("stem.conv1"):
+        x = b(BatchNorm(), b(Conv(max(1, width // 2), 3, 2, 1), b.input))
+    for i in range(2, reductions + 1):
+        with b.scope(f"stem.conv{i}"):
+            x = relu_conv_bn(b, x, width, 3, 2)
+    return x
+
+
+def nb201(
+    cells: Mapping[str, Graph],
+    task: Task,
+    width: int,
+    depth: int,
+    *,
+    depths: Sequence[int] | None = None,
+    reductions: int = 0,
+    drop_path: float = 0.0,
+) -> Graph:
     """NAS-Bench-201's skeleton: one cell of one input, residual blocks of stride 2 between three stages.
 
     arXiv:2001.00326, section 2.1; width 16 and depth 5 give the benchmark's own networks. ``drop_path`` is the rate of
-    every operation but the identity; there is none in the benchmark.
+    every operation but the identity; there is none in the benchmark. ``depths`` are the cells of each stage, where they
+    differ; ``reductions`` halve larger images before the first cell (:func:`strided_stem`).
     """
     check_size(width, depth)
     check_drop_path(drop_path)
     b = GraphBuilder(task.input_shape)
-    x = b(Conv(width, 3, padding=1), b.input, name="stem.conv")
-    x = b(BatchNorm(), x, name="stem.bn")
-    for stage in range(3):
+    if reductions:
+        x = strided_stem(b, width, reductions)
+    else:
+        x = b(BatchNorm(), b(Conv(width, 3, padding=1), b.input, name="stem.conv"), name="stem.bn")
+    for stage, count in enumerate(stage_depths(depth, depths)):
         channels = width * 2**stage
         if stage:
             with b.scope(f"stage{stage + 1}.reduction"):
                 x = _residual_reduction(b, x, channels)
-        for i in range(depth):
+        for i in range(count):
             with b.scope(f"stage{stage + 1}.cell{i + 1}"):
                 x = expand(b, cells["cell"], (x,), channels, drop_path=drop_path)
     x = b(BatchNorm(), x, name="last.bn")

@@ -107,7 +107,7 @@ def test_what_was_found_can_be_saved_loaded_and_built_at_another_size(tmp_path):
         ({"trials": 0}, "at least 1"),
         ({"trials": 2.5}, "whole number"),
         ({"seed": -1}, "seed must be"),
-        ({"lag": 0}, "lag must be"),
+        ({"lag": -1}, "lag must be"),
         ({"epochs": 0}, "epochs must be"),
         ({"searcher": 3}, "has a method ask"),
         ({"evaluator": "train"}, "an evaluator is a function"),

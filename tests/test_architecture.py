@@ -15,11 +15,17 @@ ALLOWED = {
     "nas/searchers": {"nas.searchers", "nas.space"},
     "nas/training": {"nas.training", "nas.graph"},
     "nas/evaluators": {"nas.evaluators", "nas.graph", "nas.training", "nas.table"},
-    "nas/executors": {"nas.executors"},
+    "nas/executors": {"nas.executors", "nas.graph"},
     "nas/run": {"nas.run"},
     "search_spaces": {"search_spaces", "nas.graph", "nas.space"},
 }
-TORCH_ROOMS = ("nas/graph/module.py", "nas/training/", "nas/evaluators/")
+TORCH_ROOMS = (
+    "nas/graph/module.py",
+    "nas/training/",
+    "nas/evaluators/",
+    "nas/executors/ray_worker.py",
+    "nas/after/",
+)
 
 
 def sources(folder):

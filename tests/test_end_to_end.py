@@ -34,7 +34,8 @@ def digits(tmp_path_factory):
 def test_a_search_leaves_everything_a_user_needs(digits):
     files = {str(p.relative_to(digits)) for p in digits.rglob("*") if p.is_file()}
     best = {f"best/{name}" for name in ("architecture.json", "graph.json", "weights.safetensors")}
-    plain = {"config.toml", "environment.json", "journal.jsonl", "summary.json", "trials.csv", "report.md"}
+    plain = {"config.toml", "environment.json", "journal.jsonl", "summary.json", "trials.csv"}
+    plain |= {"report.md", "report.html"}
     assert files >= plain | best | {"figures/progress.png", "figures/cost.png", "random/journal.jsonl"}
 
 
@@ -74,7 +75,7 @@ def test_the_saved_weights_are_those_of_the_tested_network(digits):
     load_weights(module, digits / "best" / "weights.safetensors")
     splits = load_splits("digits")
     with torch.no_grad():
-        accuracy, _ = measure(module, splits.test, splits.train.joined(splits.validation))
+        accuracy = measure(module, splits.test, splits.train.joined(splits.validation)).accuracy
     summary = json.loads((digits / "summary.json").read_text())
     scores = next(row["scores"] for row in summary["finals"] if row["role"] == "search")
     assert accuracy == scores[0]

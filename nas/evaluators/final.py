@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nas.errors import EvaluationError
 from nas.evaluators.notes import notes_of
+from nas.evaluators.predictions import Predictions
 from nas.evaluators.train import TrainSettings
 from nas.graph import Graph, cost
+from nas.types import Job, Metrics
 
 if TYPE_CHECKING:
     from torch import fx
@@ -31,11 +34,14 @@ class FinalResult:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def train_final(graph: Graph, settings: Mapping[str, Any], epochs: int, seed: int) -> FinalResult:
+def train_final(
+    graph: Graph, settings: Mapping[str, Any], epochs: int, seed: int, keep: Predictions | None = None
+) -> FinalResult:
     """Train ``graph`` from scratch on all but the test split, then measure the test split once.
 
     ``settings`` are a job's (see :class:`nas.evaluators.train.TrainSettings`), ``epochs`` 0 stands for the recipe's.
-    Every call reads the test split: the caller writes it in the journal. Raises as ``nas.training.engine.train`` does.
+    Every call reads the test split: the caller writes it in the journal. ``keep`` collects what the network makes of
+    its images in that same read. Raises as ``nas.training.engine.train`` does.
     """
     from nas.training.engine import train
 
@@ -52,6 +58,29 @@ def train_final(graph: Graph, settings: Mapping[str, Any], epochs: int, seed: in
         device=chosen.device,
         threads=chosen.threads,
         deterministic=chosen.deterministic,
+        keep_predictions=keep,
     )
     total, notes = cost(graph.pruned(("logits",))), notes_of(result, splits.damaged, graph, recipe)
     return FinalResult(result.accuracy, result.loss, result.seconds, total.params, total.macs, result.module, notes)
+
+
+class FinalEvaluator:
+    """Trains ``job.graph`` by :func:`train_final`; the reward is the accuracy on the test split in percent.
+
+    Values are ``test_loss``, ``params`` and ``macs``; seconds are those of the training alone, notes are all there are.
+    The trained network, and its predictions for the test split, come with a job that asks for them.
+    """
+
+    def __call__(self, job: Job) -> Metrics:
+        """Return the metrics, on the CPU the same for the same job; raises as :func:`train_final` does."""
+        if job.graph is None:
+            raise EvaluationError(f"the final training of '{job.key}' was given no network")
+        from nas.training.weights import weights_of
+
+        kept = Predictions() if job.keep_predictions else None
+        result = train_final(job.graph, job.settings, job.epochs, job.seed, kept)
+        values = {"test_loss": result.test_loss, "params": result.params, "macs": result.macs}
+        weights = weights_of(result.module) if job.keep_weights else b""
+        predictions = b"" if kept is None else kept.to_bytes()
+        seconds = result.train_seconds
+        return Metrics(result.test_accuracy, values, seconds, False, result.notes, weights, predictions)

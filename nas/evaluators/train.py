@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.errors import ConfigError, EvaluationError, unknown
 from nas.evaluators.notes import news, notes_of
-from nas.training.data import Splits, load_splits
+from nas.training.data import ImageSet, Splits, load_splits
 from nas.training.recipe import Recipe, default_recipe
 from nas.training.recipes import named_recipe
 from nas.types import Job, Metrics
@@ -60,9 +60,12 @@ class TrainSettings:
         return cls(**{**data, "recipe": _recipe(data.get("recipe"))})
 
     def splits(self) -> Splits:
-        """Return the splits, read once per process."""
-        numbers = self.split_seed, self.validation, self.train_images, self.image_size
-        return _splits(self.dataset, self.data_dir, *numbers)
+        """Return the splits: what :func:`adopt` was given for them, else read once per process."""
+        return _adopted.get(self._data) or _splits(*self._data)
+
+    @property
+    def _data(self) -> tuple[Any, ...]:
+        return self.dataset, self.data_dir, self.split_seed, self.validation, self.train_images, self.image_size
 
     def actual_recipe(self) -> Recipe:
         """Return the recipe, the dataset's own where none is set."""
@@ -81,6 +84,38 @@ def _splits(
     dataset: str, data_dir: str | None, seed: int, validation: int | None, train: int | None, size: int | None
 ) -> Splits:
     return load_splits(dataset, data_dir, seed, validation, train, size)
+
+
+_adopted: dict[tuple[Any, ...], Splits] = {}
+
+
+def shared_images(settings: Mapping[str, Any], test: bool = False) -> dict[str, Any]:
+    """Return the images of a job's splits, for workers that need not find the files; of image files, nothing.
+
+    Each of ``train``, ``validation`` and, if asked for, ``test`` is a tuple of images uint8 (N, C, H, W), labels int64
+    (N,) and damaged files; ``classes`` is their number.
+    """
+    splits = TrainSettings.from_json(settings).splits()
+    if not isinstance(splits.train, ImageSet):
+        return {}
+    parts = {"train": splits.train, "validation": splits.validation, **({"test": splits.test} if test else {})}
+    arrays = {name: (p.images, p.labels, p.damaged) for name, p in parts.items() if isinstance(p, ImageSet)}
+    return {"classes": splits.classes, **arrays}
+
+
+def adopt(settings: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
+    """Let jobs with ``settings`` train on the images of :func:`shared_images` instead of reading them."""
+    if not shared:
+        return
+    chosen = TrainSettings.from_json(settings)
+    sets = {name: ImageSet(*arrays) for name, arrays in shared.items() if name != "classes"}
+
+    def read_test() -> ImageSet:
+        if "test" not in sets:
+            raise ConfigError("the test split stays with the driver until the final comparison")
+        return sets["test"]
+
+    _adopted[chosen._data] = Splits(chosen.dataset, sets["train"], sets["validation"], read_test, shared["classes"])
 
 
 class TrainEvaluator:

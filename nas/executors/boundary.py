@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 from nas.errors import EvaluationError, NasError, one_line
-from nas.types import Failure, Metrics
+from nas.types import Evaluator, Failure, Job, Metrics
 
 MESSAGE_LIMIT = 2_000
+
+
+def evaluated(evaluator: Evaluator, job: Job) -> tuple[Metrics | Failure, float]:
+    """Return what ``evaluator`` makes of ``job``, whatever it raises, and the seconds it took."""
+    start = time.perf_counter()
+    result: Metrics | Failure
+    try:
+        result = as_metrics(evaluator(job))
+    except (Exception, SystemExit) as error:  # the worker's boundary: no evaluator may end the search
+        result = as_failure(error)
+    return result, time.perf_counter() - start
 
 
 def as_metrics(value: object) -> Metrics:
@@ -25,7 +38,10 @@ def as_failure(error: BaseException) -> Failure:
         kind = "oom"
     else:
         kind = "error"
-    message = one_line(error)
+    try:
+        message = one_line(error)
+    except Exception as broken:
+        message = f"its message cannot be read: {type(broken).__name__}"
     if not isinstance(error, NasError):
         message = f"{type(error).__name__}: {message}"
     return Failure(kind, message[:MESSAGE_LIMIT])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import os
+import platform
 from collections import deque
 from collections.abc import Sequence
 
-from nas.executors.boundary import as_failure, as_metrics
-from nas.types import Evaluator, Failure, Job, Metrics, Outcome
+from nas.executors.boundary import evaluated
+from nas.types import Evaluator, Job, Outcome, WorkerState
 
 
 class InlineExecutor:
@@ -18,21 +19,23 @@ class InlineExecutor:
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
         self._jobs: deque[Job] = deque()
+        self._done, self._seconds = 0, 0.0
 
     def submit(self, job: Job) -> None:
         """Take a job."""
         self._jobs.append(job)
 
-    def wait(self) -> Sequence[Outcome]:
-        """Evaluate the next job and return its outcome; whatever the evaluator raises becomes a typed failure."""
+    def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
+        """Evaluate the next job and return its outcome, however long it takes; what is raised is a typed failure."""
         job = self._jobs.popleft()
-        start = time.perf_counter()
-        result: Metrics | Failure
-        try:
-            result = as_metrics(self._evaluator(job))
-        except Exception as error:  # the worker's boundary: no evaluator may end the search
-            result = as_failure(error)
-        return [Outcome(job.index, result, time.perf_counter() - start)]
+        result, seconds = evaluated(self._evaluator, job)
+        self._done, self._seconds = self._done + 1, self._seconds + seconds
+        return [Outcome(job.index, result, seconds)]
+
+    def workers(self) -> Sequence[WorkerState]:
+        """Return the one worker that there is."""
+        name = platform.node()
+        return [WorkerState("inline", name, os.getpid(), "", "idle", done=self._done, busy_seconds=self._seconds)]
 
     def close(self) -> None:
         """Drop jobs that were not waited for."""

@@ -59,7 +59,7 @@ def _size(trial: Trial) -> str:
 
 def _final_section(view: RunView) -> str:
     rows = view.scores()
-    if not rows:
+    if not any(row.role == "search" for row in rows):  # an interrupted comparison may have others first
         return "There was no final comparison: nothing here says that the search beats random search."
     trained = view.config.evaluator == "train"
     what = "Test accuracy, %" if trained else f"{view.config.objective or view.config.reward}"

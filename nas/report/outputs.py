@@ -1,4 +1,4 @@
-"""What a run leaves for people: ``summary.json``, ``trials.csv`` and ``report.md``, each a fold of the journal."""
+"""What a run leaves for people, each a fold of the journal: ``summary.json``, ``trials.csv`` and the two reports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.files import write_atomic, write_json
 from nas.report.figures import draw_figures
+from nas.report.html import html_text
 from nas.report.markdown import report_text
 from nas.report.view import RunView, load_view
 from nas.run.ledger import Ledger
@@ -23,6 +24,7 @@ def write_outputs(folder: Path) -> RunView:
     write_json(folder / "summary.json", summary(view))
     figures = draw_figures(view, folder / "figures")
     write_atomic(folder / "report.md", report_text(view, figures))
+    write_atomic(folder / "report.html", html_text(view))
     return view
 
 

@@ -6,24 +6,25 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as Remaining
 from rich.table import Table
 from rich.text import Text
 
 from nas.report.markdown import verdict
 from nas.report.view import RunView
+from nas.report.words import PHASES, clock, count, duration, hours, rate
 
 if TYPE_CHECKING:
     from nas.graph import LayerCost
-    from nas.runs import Progress as State
+    from nas.run.status import Progress as State
 
-PHASES = {"search": "searching", "random": "random search", "final": "final comparison"}
+MOST_WORKERS = 40
+"""How many workers are shown."""
 
 
 def say(text: str) -> None:
@@ -38,20 +39,20 @@ def warn(text: str, console: Console | None = None) -> None:
 
 
 class ProgressBar:
-    """A live bar for each phase with the best reward and the time left; a line for every tenth where no one watches."""
+    """A live bar for each phase, and below it what goes on; a line for every tenth where no one watches."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._start = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description:<16}"),
-            BarColumn(),
+        self._bar = _Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("best {task.fields[best]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            Remaining(),
+            TextColumn("{task.fields[left]:<12}"),
             console=self._console,
+            expand=True,
         )
         self._tasks: dict[str, TaskID] = {}
         self._shown: dict[str, int] = {}
@@ -63,6 +64,7 @@ class ProgressBar:
 
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
+            self._bar.below = ""
             self._bar.stop()
 
     def update(self, state: State) -> None:
@@ -70,21 +72,59 @@ class ProgressBar:
         best = "-" if state.best is None else f"{state.best:.4g}"
         label = PHASES.get(state.phase, state.phase)
         if not self._console.is_terminal:
-            self._say(state, f"{label}: {state.done} of {state.total}{'' if best == '-' else f', best {best}'}")
+            self._say(state, label, best)
             return
+        left = f"left {clock(state.left)}" if state.left else ""
         if state.phase not in self._tasks:
-            self._tasks[state.phase] = self._bar.add_task(label, total=state.total, best=best, completed=state.done)
-        self._bar.update(self._tasks[state.phase], completed=state.done, total=state.total, best=best)
+            for task in self._tasks.values():
+                self._bar.update(task, left="")
+                self._bar.stop_task(task)
+            self._tasks[state.phase] = self._bar.add_task(label, best=best, left=left)
+        task = self._tasks[state.phase]
+        self._bar.update(task, completed=state.done, total=state.total, best=best, left=left)
+        self._bar.below = ", ".join(activity(state))
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def warn(self, text: str) -> None:
         """Print a line of warning above the bar."""
         warn(text, self._console)
 
-    def _say(self, state: State, text: str) -> None:
+    def _say(self, state: State, label: str, best: str) -> None:
         tenth = 10 * state.done // state.total
         if self._shown.get(state.phase) != tenth:
             self._shown[state.phase] = tenth
-            self._console.print(f"{text}, {time.monotonic() - self._start:.0f} s", highlight=False, soft_wrap=True)
+            parts = [f"{label}: {state.done} of {state.total}", *([] if best == "-" else [f"best {best}"])]
+            self.say(", ".join([*parts, *activity(state), f"{time.monotonic() - self._start:.0f} s"]))
+
+
+class _Bars(Progress):
+    """The bars of all phases and a line of text."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what is drawn."""
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(f"  {self.below}", style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def activity(state: State) -> list[str]:
+    """Return what goes on in a phase, as short phrases: what runs, what failed, how quickly, and how busily."""
+    starting = sum(worker.state == "starting" for worker in state.workers)
+    parts = [f"{count(starting, 'worker')} starting"] if starting else []
+    parts += [f"{state.running:,} running"] if state.running else []
+    parts += [f"{state.failed:,} failed"] if state.failed else []
+    parts += [f"{state.retried:,} retried"] if state.retried else []
+    if state.per_hour is not None:
+        parts.append(rate(state.per_hour, "trainings" if state.phase == "final" else "trials"))
+    if len(state.workers) > 1:
+        busy = "" if state.utilisation is None else f" {state.utilisation:.0%} busy"
+        parts.append(f"{len(state.workers):,} workers{busy}")
+    return parts
 
 
 def resume_command(folder: Path) -> str:
@@ -117,7 +157,7 @@ def show_result(view: RunView) -> None:
         say(verdict(rows).replace("**", ""))
     if view.status not in ("finished", "exhausted"):
         say(f"{view.status}; go on with: {resume_command(view.folder)}")
-    say(f"report: {view.folder / 'report.md'}")
+    say(f"report: {view.folder / 'report.html'}")
 
 
 def _nothing(view: RunView) -> str:
@@ -126,6 +166,96 @@ def _nothing(view: RunView) -> str:
         return "no trial has a score"
     message, count = failures.most_common(1)[0]
     return f"no trial has a score; {failures.total():,} failed, {count:,} of them with {message}"
+
+
+def show_status(facts: Mapping[str, Any]) -> None:
+    """Print how a run stands: ``facts`` as :meth:`nas.stand.Stand.facts` returns them."""
+    say(f"{facts['name']}: {_state(facts)}")
+    for name, text in status_lines(facts):
+        say(f"  {name:<16} {text}")
+    if facts["workers"]:
+        _show_workers(facts["workers"])
+    if facts["failures"]:
+        say("  last failures")
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for failure in facts["failures"]:
+            message = Text(failure["message"], no_wrap=True, overflow="ellipsis")
+            again = " (retried)" if failure["retried"] else ""
+            table.add_row(f"    trial {failure['trial']}", f"{failure['kind']}{again}", message)
+        if Console().is_terminal:
+            Console().print(table)
+        else:
+            _print_whole(table)
+    for name in ("logs", "report", "resume"):
+        if facts[name]:
+            say(f"  {name:<16} {facts[name]}{'/INDEX.log' if name == 'logs' else ''}")
+
+
+def _state(facts: Mapping[str, Any]) -> str:
+    state, process = facts["state"], facts["process"]
+    if state == "killed":
+        state = f"killed, or ended by an error, {duration(facts['last_event'])} ago"
+    elif state == "running" and process:
+        state = f"running as process {process['pid']} on {process['host']}"
+    elif state != "running":
+        state = f"{state} {duration(facts['last_event'])} ago"
+    return f"{state}; {facts['search']}"
+
+
+def status_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield a name and a line of text for what is known of a run."""
+    running = facts["state"] == "running"
+    for name, phase in facts["phases"].items():
+        now = running and name == facts["phase"]
+        counts = {**phase["counts"], **({"running": len(facts["running"])} if now and facts["running"] else {})}
+        listed = ", ".join(f"{n:,} {status}" for status, n in counts.items() if n and status != "pending")
+        since = f"; {duration(facts['since'])} so far" if now and facts["since"] is not None else ""
+        yield (
+            ("search" if name == "search" else PHASES[name]),
+            f"{phase['done']:,} of {phase['total']:,}{f': {listed}' if listed else ''}{since}",
+        )
+    for name in ("failed", "retried"):
+        if facts[name]:
+            yield name, ", ".join(f"{n:,} {kind}" for kind, n in facts[name].items())
+    best = facts["best"]
+    if best is not None:
+        size = f", {best['params']:,} parameters, {best['macs']:,} MACs" if best["params"] is not None else ""
+        yield "best", f"trial {best['index']}, reward {best['reward']:.4g}{size}"
+    if running:
+        yield from _pace(facts)
+    cost = facts["cost"]
+    left = f", about {hours(cost['left'])} to come" if cost["left"] and cost["left"] >= 0.01 else ""
+    yield "cost", f"{hours(cost['spent'])} {cost['unit']}{left}"
+    if cost["simulated"]:
+        yield "simulated", f"{hours(cost['simulated'])} hours, as the table has it"
+
+
+def _pace(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    parts = []
+    if facts["per_hour"] is not None:
+        parts.append(rate(facts["per_hour"], "trainings" if facts["phase"] == "final" else "trials"))
+    if facts["utilisation"] is not None:
+        parts.append(f"workers {facts['utilisation']:.0%} busy")
+    if parts:
+        yield "pace", ", ".join(parts)
+    left = facts["left"]
+    if left is not None:
+        more = f", about {duration(left['run'])} in all" if left["run"] > left["phase"] else ""
+        yield "left", f"{duration(left['phase'])} of this phase{more}"
+
+
+def _show_workers(workers: Sequence[Mapping[str, Any]]) -> None:
+    names = ("  worker", "node", "pid", "device", "state", "trial", "for", "done")
+    table = Table(*names, box=None, padding=(0, 2, 0, 0), header_style="none")
+    for column in (2, 5, 6, 7):
+        table.columns[column].justify = "right"
+    for w in workers[:MOST_WORKERS]:
+        trial, spent = ("", "") if w["trial"] is None else (str(w["trial"]), duration(w["seconds"]))
+        about = (f"  {w['name']}", w["node"], str(w["pid"] or ""), w["device"] or "-", w["state"])
+        table.add_row(*map(Text, about), trial, spent, f"{w['done']:,}")
+    _print_whole(table)
+    if len(workers) > MOST_WORKERS:
+        say(f"  and {len(workers) - MOST_WORKERS:,} more; --json shows all")
 
 
 def show_inspection(name: str, facts: Mapping[str, Any], rows: Sequence[LayerCost]) -> None:
@@ -161,6 +291,17 @@ def show_list(what: str, rows: Sequence[tuple[str, str]]) -> None:
         console.print(table)
     else:
         _print_whole(table)
+
+
+def show_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table whose cells are text; what begins with a digit in all rows is aligned to the right."""
+    table = Table(*head)
+    for i, column in enumerate(table.columns):
+        if all(row[i][:1] in "+-0123456789" for row in rows):
+            column.justify = "right"
+    for row in rows:
+        table.add_row(*map(Text, row))
+    _print_whole(table)
 
 
 def _print_whole(table: Table) -> None:

@@ -15,6 +15,8 @@ from nas.types import freeze
 
 EPOCHS = {"epochs": 3, "final_epochs": 10}
 """What is trained for where no recipe says it."""
+CHANGEABLE = ("executor", "ray_address", "workers", "cpus_per_trial", "gpus_per_trial", "data_dir", "table")
+"""Where a run finds its workers and files: a resumed run may have others."""
 
 
 def _option(default: Any, text: str, least: int | None = None, meta: str = "") -> Any:
@@ -75,14 +77,29 @@ class RunConfig:
     epochs: int = _option(  # None until the configuration is completed
         None, "training epochs of a trial, the most where a scheduler spreads them; default --recipe's own, else 3", 1
     )
-    time_limit: int | None = _option(None, "seconds of training after which a trial fails; default no limit", 1)
+    time_limit: int | None = _option(
+        None, "seconds after which a trial fails, on Ray also one that hangs; default no limit", 1
+    )
     width: int | None = _option(None, "channels of the first stage; default the space's own", 1)
     depth: int | None = _option(None, "cells a stage; default the space's own", 1)
     max_params: int | None = _option(None, "refuse networks of more parameters", 1)
     max_macs: int | None = _option(None, "refuse networks of more multiply-accumulates an image", 1)
-    lag: int = _option(1, "proposal i sees results up to i - LAG; 0: whatever has arrived", 0)
+    lag: int = _option(  # None until the configuration is completed
+        None,
+        "proposal i sees results up to i - LAG, so that a seed gives one search on any number of up to LAG workers; 0: "
+        "whatever has arrived; default 1, on Ray twice the workers",
+        0,
+    )
     seed: int = _option(0, "seed of the search", 0)
-    executor: str = _option("inline", "where trials run: inline")
+    executor: str = _option("inline", "where trials run: inline (in this process) or ray (on one machine or a cluster)")
+    ray_address: str | None = _option(
+        None, "Ray cluster to run on (auto for this machine's); default a Ray of the search's own", meta="HOST:PORT"
+    )
+    workers: int | None = _option(None, "trials at a time on Ray; default as many as fit, more as nodes join", 1)
+    cpus_per_trial: int = _option(1, "CPUs of a worker on Ray", 1)
+    gpus_per_trial: float | None = _option(
+        None, "GPUs of a worker on Ray, such as 0.25; default 1 for trainings where there are any", 0, meta="X"
+    )
     threads: int | None = _option(None, "torch threads of a trial; default 1 for digits, else all cores", 1)
     baseline: str | None = _option(None, "random: an equally long random search to compare with; none: no comparison")
     final_seeds: int = _option(3, "seeds of the final trainings; 0: no final comparison", 0)
@@ -122,10 +139,12 @@ class RunConfig:
 
 def config_of(header: Mapping[str, Any], name: str) -> RunConfig:
     """Return the configuration in a journal's first event."""
+    if header.get("kind"):
+        raise ConfigError(f"run '{name}' is no search, it was made by nas {header['kind']}; see nas report {name}")
     if "config" not in header:
         raise ConfigError(f"run '{name}' was made by nas.search(); call it again with this name to go on")
     # journals of earlier versions may leave out what had a default
-    return RunConfig.from_json({**EPOCHS, **header["config"]}, f"journal of '{name}'")
+    return RunConfig.from_json({**EPOCHS, "lag": 1, **header["config"]}, f"journal of '{name}'")
 
 
 def search_name(config: RunConfig) -> str:
@@ -157,16 +176,18 @@ def expected(f: Field[Any]) -> type:
     """Return the type of a setting's value where it is set."""
     if f.default_factory is not MISSING:
         return type(f.default_factory())
-    return int if "int" in str(f.type) else str
+    return next((kind for kind in (float, int) if kind.__name__ in str(f.type)), str)
 
 
 def _check(f: Field[Any], value: Any) -> None:
     kind, least = expected(f), f.metadata["least"]
     if value is None and f.default is None:
         return
-    if type(value) is not kind and not (f.name in _RECIPES and isinstance(value, dict)):
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits and not (f.name in _RECIPES and isinstance(value, dict)):
         names = {
             int: "a whole number",
+            float: "a number",
             str: "text or a table" if f.name in _RECIPES else "text",
             dict: "a table of names and values",
             tuple: "a list of files",

@@ -16,7 +16,8 @@ class Ledger:
     """Everything a run knows, from its events in order.
 
     ``queries`` counts the evaluations asked for: all trials but reused and refused ones; ``seconds`` is what they took,
-    simulated where a table says so. ``barren`` is how many of the last proposals in a row cost none.
+    simulated where a table says so. ``barren`` is how many of the last proposals in a row cost none. ``retried`` holds
+    by trial why its earlier attempts came to nothing.
 
     With ``lag`` K, the history for proposal i holds the results of trials 0 ... i - K in the order of their index and
     shows the rest as pending, whenever they really finished: the search is then the same on any number of workers.
@@ -29,6 +30,7 @@ class Ledger:
         self.finals: list[dict[str, Any]] = []
         self.test_reads = 0
         self.known: dict[tuple[str, int], int] = {}
+        self.retried: dict[int, list[str]] = defaultdict(list)
         self._visible: list[Trial] = []
         self._digests: list[int] = []
         self._waiting: dict[int, list[int]] = defaultdict(list)
@@ -57,6 +59,16 @@ class Ledger:
         finished = dict(self._counts)
         waiting = len(self.trials) - sum(finished.values())
         return {**finished, **({"pending": waiting} if waiting else {})}
+
+    def last_evaluated(self, count: int, first: int) -> list[Trial]:
+        """Return the last ``count`` evaluated trials before the first that is pending, from trial ``first`` on."""
+        found: list[Trial] = []
+        for index in range(self._finished_upto - 1, first - 1, -1):
+            if self.trials[index].status in ("done", "failed"):
+                found.append(self.trials[index])
+            if len(found) == count:
+                break
+        return found
 
     def ready(self) -> bool:
         """Return whether every result that the next proposal must see is there."""
@@ -110,6 +122,10 @@ class Ledger:
     def _on_failed(self, event: Event) -> None:
         self.seconds += event.get("wall", 0.0)
         self._finish(event, status="failed", failure=Failure(event["kind"], event["message"]))
+
+    def _on_retried(self, event: Event) -> None:
+        self.seconds += event.get("wall", 0.0)
+        self.retried[event["index"]].append(event["kind"])
 
     def _on_refused(self, event: Event) -> None:
         self._no_query()

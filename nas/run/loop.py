@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from nas.errors import Exhausted
+from nas.errors import Exhausted, StoppedSearch
 from nas.run.journal import Event, Sink
 from nas.run.ledger import Ledger
 from nas.run.seeds import SEARCH, TRAIN, derive, stream
-from nas.types import Architecture, Failure, Job, Outcome, Prepared, Searcher, Task, Trial, Value
+from nas.types import Architecture, Failure, Job, Outcome, Prepared, Searcher, Task, Trial, Value, WorkerState
 
 BARREN = 1_000
 """After so many proposals in a row that cost no evaluation, the space counts as exhausted."""
+ALIKE = 20
+"""After so many evaluations in a row that failed one like the other, a search is given up."""
+MOST_LOST = 20
+"""A trial begins anew so often when the machine that it ran on goes away; after any other fault it does so once."""
+TICK = 1.0
+"""Seconds after which an onlooker is told that nothing has happened."""
 
 
 class Executor(Protocol):
-    """Runs jobs: ``capacity`` of them at a time."""
+    """Runs jobs and reports what became of them; it never begins one anew by itself."""
 
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """The number of jobs that it takes at a time; it may change while workers come and go."""
+        ...
 
     def submit(self, job: Job) -> None:
         """Take a job."""
         ...
 
-    def wait(self) -> Sequence[Outcome]:
-        """Block until at least one submitted job is finished; return what is."""
+    def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
+        """Block until a submitted job is finished or ``timeout`` seconds are over; return what is finished."""
+        ...
+
+    def workers(self) -> Sequence[WorkerState]:
+        """Return the workers as they stand."""
         ...
 
     def close(self) -> None:
-        """Release workers."""
+        """Release the workers and drop what they do; a later job starts them again."""
         ...
 
 
@@ -69,8 +83,9 @@ class Loop:
     ) -> None:
         self._searcher, self._prepare, self._executor = searcher, prepare, executor
         self._journal, self._ledger, self._settings, self._observe = journal, ledger, settings, observe
-        self._running = 0
+        self._running: dict[int, Job] = {}
         self._stopping = False
+        self._first = len(ledger.trials)
 
     def stop(self) -> None:
         """Ask for no more trials; those that run are finished and recorded."""
@@ -84,7 +99,7 @@ class Loop:
         reason = ""
         while not reason:
             reason = self._why_stop()
-            if not reason and self._ledger.ready() and self._running < self._executor.capacity:
+            if not reason and self._ledger.ready() and len(self._running) < self._executor.capacity:
                 try:
                     self._ask()
                 except Exhausted:
@@ -143,25 +158,25 @@ class Loop:
         return prepared.problem
 
     def _submit(self, trial: Trial, prepared: Prepared) -> None:
-        settings = self._settings
-        self._executor.submit(
-            Job(
-                index=trial.index,
-                attempt=0,
-                architecture=trial.architecture,
-                key=trial.key,
-                epochs=trial.proposal.epochs,
-                seed=derive(settings.seed, trial.index, 0, TRAIN),
-                task=settings.task,
-                graph=prepared.graph,
-                settings=dict(settings.job),
-                params=trial.params,
-                macs=trial.macs,
-                checkpoint=self._checkpoint(trial.index),
-                continue_from=self._checkpoint(self._origin(trial.proposal.continue_from)),
-            )
+        settings, before = self._settings, self._ledger.retried[trial.index]
+        job = Job(
+            index=trial.index,
+            attempt=len(before),
+            architecture=trial.architecture,
+            key=trial.key,
+            epochs=trial.proposal.epochs,
+            seed=derive(settings.seed, trial.index, 0, TRAIN),
+            task=settings.task,
+            graph=prepared.graph,
+            settings=dict(settings.job),
+            params=trial.params,
+            macs=trial.macs,
+            checkpoint=self._checkpoint(trial.index),
+            continue_from=self._checkpoint(self._origin(trial.proposal.continue_from)),
+            alone="oom" in before,
         )
-        self._running += 1
+        self._running[trial.index] = job
+        self._executor.submit(job)
 
     def _checkpoint(self, index: int | None) -> str | None:
         folder = self._settings.checkpoints
@@ -179,17 +194,50 @@ class Loop:
         return None if twin else of
 
     def _drain(self, below: int) -> None:
-        while self._running >= below:
+        while len(self._running) >= below:
             self._collect()
 
     def _collect(self) -> None:
-        outcomes = self._executor.wait()
-        events = [outcome_event(outcome) for outcome in outcomes]
-        self._journal.append(events)
+        outcomes = self._executor.wait(TICK)
+        events = [self._event(outcome) for outcome in outcomes]
+        if events:
+            self._journal.append(events)
+        else:
+            self._observe(self._ledger)
         for event in events:
             self._ledger.apply(event)
             self._observe(self._ledger)
-        self._running -= len(outcomes)
+            job = self._running.pop(event["index"])
+            if event["event"] == "retried":
+                again = replace(job, attempt=job.attempt + 1, alone=job.alone or event["kind"] == "oom")
+                self._running[job.index] = again
+                self._executor.submit(again)
+            elif event["event"] == "failed":
+                self._check_alike()
+
+    def _event(self, outcome: Outcome) -> Event:
+        """Return what is journalled: a first fault that may be the worker's costs the trial nothing."""
+        event = outcome_event(outcome)
+        return {**event, "event": "retried"} if may_retry(outcome, self._ledger.retried[outcome.index]) else event
+
+    def _check_alike(self) -> None:
+        """Give up after :data:`ALIKE` equal failures in the order of trials, so that it is the same on any workers."""
+        latest = self._ledger.last_evaluated(ALIKE, self._first)
+        alike = {t.failure and (t.failure.kind, re.sub(r"\d+", "0", t.failure.message)) for t in latest}
+        if len(latest) == ALIKE and len(alike) == 1 and latest[0].failure is not None:
+            last = latest[0].failure
+            raise StoppedSearch(
+                f"the search stopped: {ALIKE} evaluations in a row failed alike, with {last.kind}: {last.message}; "
+                "mend that and resume"
+            )
+
+
+def may_retry(outcome: Outcome, before: Sequence[str]) -> bool:
+    """Return whether a job begins anew after the failures of kinds ``before`` and this outcome: see MOST_LOST."""
+    if not outcome.retry or not isinstance(outcome.result, Failure):
+        return False
+    lost = outcome.result.kind == "lost"
+    return sum((kind == "lost") == lost for kind in before) < (MOST_LOST if lost else 1)
 
 
 def asked_event(trial: Trial) -> Event:

@@ -146,7 +146,7 @@ def failures(check: Check) -> None:
     def evaluator(fails: Callable[[Job], bool]) -> Evaluator:
         def evaluate(job: Job) -> float:
             if fails(job):
-                raise RuntimeError("planted failure")
+                raise RuntimeError(f"planted failure of {job.key}")
             return _number(job)
 
         return evaluate

@@ -45,7 +45,7 @@ class ShuffledExecutor(InlineExecutor):
         self.capacity = capacity
         self._rng = np.random.default_rng(seed)
 
-    def wait(self) -> Sequence[Outcome]:
+    def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
         """Finish one of the jobs at random."""
         self._jobs.rotate(int(self._rng.integers(len(self._jobs))))
         return super().wait()

@@ -38,9 +38,3 @@ class Average:
         self.steps = steps
         for name, mean in zip(self._names, self._mean, strict=True):
             mean.copy_(state[name])
-
-    @torch.no_grad()
-    def apply(self) -> None:
-        """Put the averages into the module."""
-        for live, mean in zip(self._live, self._mean, strict=True):
-            live.copy_(mean)

@@ -7,10 +7,9 @@ generator, whose state is the same after a run as before.
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from hashlib import blake2b
@@ -22,19 +21,22 @@ import numpy as np
 import torch
 from torch import fx
 
-from nas.errors import ConfigError, EvaluationError, one_line, unknown
+from nas.errors import ConfigError, unknown
 from nas.graph import Graph, cost
 from nas.graph.module import build_module
 from nas.training import checkpoint as checkpoints
-from nas.training.checkpoint import Checkpoint
+from nas.training.checkpoint import Checkpoint, Position
 from nas.training.data import Splits
-from nas.training.evaluation import Protocol, measure
-from nas.training.loop import Fit, OnEpoch
+from nas.training.evaluation import KeepPredictions, Measured, Protocol, measure
+from nas.training.loop import Fit, Hooks, OnEpoch
 from nas.training.network import initialise
 from nas.training.optimiser import parameter_groups
+from nas.training.parallel import Group
+from nas.training.place import prepared, seed_all, the_device
 from nas.training.recipe import Recipe
 from nas.training.source import source_of
 from nas.training.speed import Switches, choose, without_torn_batches
+from nas.training.start import Start
 from nas.training.step import Trainee
 from nas.training.weights import load_weights, save_weights
 
@@ -42,8 +44,13 @@ if TYPE_CHECKING:
     from nas.training.data import Images
 
 __all__ = [
+    "AtEpoch",
+    "Fitted",
+    "Keep",
+    "Measured",
     "OnEpoch",
     "TrainResult",
+    "fit",
     "initialise",
     "load_weights",
     "measure",
@@ -54,17 +61,19 @@ __all__ = [
 
 SPLITS = ("train", "validation", "test")
 SAVE_EVERY = 60.0
-"""Seconds between checkpoints, which are written at the ends of epochs."""
+"""Seconds between checkpoints, which are written at the ends of epochs and within."""
+Keep = Callable[[Checkpoint], Any]
+AtEpoch = Callable[[int, float, Callable[["Images"], Measured]], None]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
     """A trained network and how it did.
 
-    ``accuracy`` in percent and mean cross-entropy ``loss`` are of the split measured on, without augmentation and label
-    smoothing; ``history`` holds every epoch's mean training loss, of which ``train_loss`` is the last. ``seconds`` and
-    ``images_per_second`` are of the training alone, ``epochs_trained`` the epochs that were not in the checkpoint.
-    ``device`` is the CPU or the name of the GPU.
+    ``accuracy`` and ``top5`` (see :class:`Measured`) in percent and mean cross-entropy ``loss`` are of the split
+    measured on, without augmentation and label smoothing; ``history`` holds every epoch's mean training loss, of which
+    ``train_loss`` is the last. ``seconds`` and ``images_per_second`` are of the training alone, ``epochs_trained`` the
+    epochs that were not in the checkpoint. ``device`` is the CPU or the name of the GPU.
     """
 
     accuracy: float
@@ -77,6 +86,23 @@ class TrainResult:
     epochs_trained: int
     switches: Switches
     device: str
+    top5: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A network after its training; fields as of :class:`TrainResult`. ``finished`` is False where it was stopped."""
+
+    module: fx.GraphModule
+    history: tuple[float, ...]
+    seconds: float
+    images_per_second: float
+    epochs_trained: int
+    switches: Switches
+    device: str
+    finished: bool
+    measure: Callable[..., Measured]
+    """Measures the network on images, as :func:`measure` does; in a group all processes call it together."""
 
 
 def train(
@@ -90,23 +116,62 @@ def train(
     device: str | None = None,
     threads: int | None = None,
     on_epoch: OnEpoch | None = None,
+    keep_predictions: KeepPredictions | None = None,
+    **options: Any,
+) -> TrainResult:
+    """Train ``graph`` on the splits ``train_on`` and measure it once on ``measure_on``: see :func:`fit`.
+
+    ``keep_predictions`` is given what the network makes of those images (see :func:`measure`).
+    """
+    _check(graph, splits, seed, recipe.epochs if epochs is None else epochs, train_on, measure_on)
+    hooked = None if on_epoch is None else (lambda epoch, loss, measure: on_epoch(epoch, loss))
+    f = fit(graph, splits, recipe, seed, epochs, train_on, device, threads, after_epoch=hooked, **options)
+    found = f.measure(_split(splits, measure_on), keep_predictions)
+    numbers = f.history[-1], f.seconds, f.images_per_second, f.history
+    return TrainResult(
+        found.accuracy, found.loss, *numbers, f.module, f.epochs_trained, f.switches, f.device, found.top5
+    )
+
+
+def fit(
+    graph: Graph,
+    splits: Splits,
+    recipe: Recipe,
+    seed: int,
+    epochs: int | None = None,
+    train_on: Sequence[str] = ("train",),
+    device: str | None = None,
+    threads: int | None = None,
     *,
-    checkpoint: str | Path | None = None,
-    resume: str | Path | None = None,
+    before_save: AtEpoch | None = None,
+    after_epoch: AtEpoch | None = None,
+    checkpoint: str | Path | Keep | None = None,
+    resume: str | Path | Checkpoint | None = None,
     time_limit: float | None = None,
     deterministic: bool = False,
     switches: Switches | None = None,
-) -> TrainResult:
-    """Train ``graph`` on the splits ``train_on`` and measure it once on ``measure_on``.
+    stop: Callable[[], bool] = bool,
+    group: Group | None = None,
+    initial: Start | None = None,
+) -> Fitted:
+    """Train ``graph`` on the splits ``train_on``, to its end or until ``stop()`` becomes true.
 
     ``seed`` draws weights, order, crops, flips and dropout. ``epochs`` defaults to the recipe's, ``device`` to the GPU
-    where there is one, ``threads`` to torch's own number, which is restored afterwards. ``on_epoch(epoch, train_loss)``
-    is called after every epoch, from 1. The last batch of an epoch is dropped where it is smaller than the others.
+    where there is one, ``threads`` to torch's own number, which is restored afterwards. ``after_epoch(epoch, loss,
+    measure)`` is called after every epoch, from 1, ``before_save`` the same before the state is saved; ``measure``
+    measures the network as it is then. The last batch of an epoch is dropped where it is smaller than the others.
 
-    The state is written to the folder ``checkpoint`` about every minute and at the end. Training goes on from the
-    folder ``resume`` where that holds a training of the same network, recipe and data with at most ``epochs`` epochs:
-    on the CPU bit-equal to one that never stopped; after a shorter training, with the schedule of the longer one from
-    there on. A checkpoint that is missing, damaged or of another training starts from scratch.
+    The state is written to the folder ``checkpoint``, or given to that function, about every minute, also within
+    epochs, and at the end. Training goes on from ``resume``, a folder or what such a function got, where that holds a
+    training of the same network, recipe and data with at most ``epochs`` epochs: on the CPU bit-equal to one that never
+    stopped; after a shorter training, with the schedule of the longer one from there on. A checkpoint that is missing,
+    damaged or of another training starts from scratch.
+
+    In a ``group`` every process calls this with the same arguments and trains on its share of each batch; the first one
+    keeps the checkpoints. Its masks of dropout and drop path are those of a training by one process, the others' are
+    seeded by their ranks.
+
+    ``initial`` gives weights to begin with and freezes layers; the rest is drawn from the seed.
 
     ``switches`` are the device's own by default (:func:`nas.training.speed.choose`), or the checkpoint's.
     ``deterministic`` allows on CUDA only kernels that give the same bits again.
@@ -116,98 +181,137 @@ def train(
     or device do not fit.
     """
     epochs = recipe.epochs if epochs is None else epochs
-    _check(graph, splits, seed, epochs, train_on, measure_on)
-    place = _device(device)
-    weights_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2, np.uint64))
-    with _threads(threads), _own_stream(place), _typed_failures(), _kernels(place, deterministic):
-        images: Images = reduce(lambda a, b: a.joined(b), (_split(splits, name) for name in train_on))  # type: ignore
-        identity = _identity(graph, recipe, images, splits.name)
-        found = _checkpoint(resume, identity, epochs)
-        chosen = _switches(switches, found, place, min(recipe.batch_size, len(images)))
+    _check(graph, splits, seed, epochs, train_on, "validation" if "validation" not in train_on else "test")
+    place = the_device(device)
+    with prepared(place, threads, deterministic):
+        images = images_of(splits, train_on)
+        source = source_of(images, recipe, place, group)
+        identity = _identity(graph, recipe, images, splits.name, initial)
+        found = _checkpoint(resume, identity, epochs, group)
+        share = source.batch_size // (group.world if group else 1)
+        chosen = the_switches(switches, found, place, share, group)
         start = time.perf_counter()
-        trainee, generator = _begin(graph, recipe, place, chosen, weights_seed, order_seed)
-        history: tuple[float, ...] = ()
+        trainee, generator = begin(graph, recipe, place, chosen, seed, group, initial)
+        at = Position((), generator.get_state())
         if found is not None:
             try:
                 checkpoints.restore(found, trainee, generator)
-                history = found.history
+                rank = group.rank if group else 0
+                at = Position(found.history, generator.get_state(), found.step, found.loss(rank))
             except ConfigError:
-                trainee, generator = _begin(graph, recipe, place, chosen, weights_seed, order_seed)
-        source = source_of(images, recipe, place)
-        fit = Fit(trainee, source, epochs, generator, history, time_limit)
-        save = None if checkpoint is None else partial(_save, trainee, generator, identity, Path(checkpoint))
-        fit.run(on_epoch, save, SAVE_EVERY)
-        if save is not None:
-            save(fit.history)
-        trained = epochs - len(history)
+                trainee, generator = begin(graph, recipe, place, chosen, seed, group, initial)
+
+        def measure_now(images_: Images) -> Measured:
+            with prepared(place, threads, deterministic):
+                return measure(_finished(graph, trainee), images_, images, Protocol.of(recipe), group)
+
+        def hooked(call: AtEpoch | None) -> OnEpoch | None:
+            return None if call is None else (lambda epoch, loss: call(epoch, loss, measure_now))
+
+        save = None if checkpoint is None else partial(_save, trainee, identity, checkpoint)
+        hooks = Hooks(hooked(after_epoch), hooked(before_save), save, SAVE_EVERY, stop)
+        run = Fit(trainee, source, epochs, generator, at, time_limit, hooks)
+        finished = run.run()
+        if finished:
+            run.end()
         _wait(place)
         seconds = time.perf_counter() - start
+        trainee.release()
         module = _finished(graph, trainee)
-        accuracy, loss = measure(module, _split(splits, measure_on), images, Protocol.of(recipe))
-    seen = trained * source.steps * source.batch_size
-    losses = fit.history
-    speed, name = seen / seconds, torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
-    return TrainResult(accuracy, loss, losses[-1], seconds, speed, losses, module, trained, chosen, name)
+
+    def measure_end(images_: Images, keep: KeepPredictions | None = None) -> Measured:
+        with prepared(place, threads, deterministic):
+            return measure(module, images_, images, Protocol.of(recipe), group, keep)
+
+    trained, speed = len(run.history) - len(at.history), run.steps * source.batch_size / seconds
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
+    return Fitted(module, run.history, seconds, speed, trained, chosen, name, finished, measure_end)
 
 
-def _identity(graph: Graph, recipe: Recipe, images: Images, dataset: str) -> dict[str, Any]:
+def _identity(
+    graph: Graph, recipe: Recipe, images: Images, dataset: str, initial: Start | None = None
+) -> dict[str, Any]:
     """Return what must be equal for a training to go on: all but the number of epochs, the seed and the device."""
     network = json.dumps(graph.to_json(), sort_keys=True).encode()
     return {
         "network": blake2b(network, digest_size=16).hexdigest(),
         "recipe": {name: value for name, value in recipe.to_json().items() if name != "epochs"},
         "data": [dataset, len(images), *images.image_shape, crc32(images.labels.tobytes())],
+        **({} if initial is None else {"start": initial.identity}),
     }
 
 
-def _checkpoint(folder: str | Path | None, identity: Mapping[str, Any], epochs: int) -> Checkpoint | None:
-    """Return the checkpoint in ``folder`` where a training of ``epochs`` can go on from it."""
-    if folder is None:
+def _checkpoint(
+    given: str | Path | Checkpoint | None, identity: Mapping[str, Any], epochs: int, group: Group | None
+) -> Checkpoint | None:
+    """Return the checkpoint, or that in a folder, where a training of ``epochs`` can go on from it."""
+    if given is None:
         return None
-    try:
-        found = checkpoints.load(Path(folder))
+    if group is not None:
+        group.sum([0.0])  # the first process may be writing it
+    found = None
+    with suppress(ConfigError):
+        found = given if isinstance(given, Checkpoint) else checkpoints.load(Path(given))
         Switches.from_json(found.switches)
-    except ConfigError:
-        return None
-    return found if found.identity == identity and found.epoch <= epochs else None
+    fits = found is not None and found.identity == identity and found.epoch + (found.step > 0) <= epochs
+    if group is not None:
+        fits = group.sum([float(fits)]) == [group.world]
+    return found if fits else None
 
 
-def _switches(given: Switches | None, found: Checkpoint | None, device: torch.device, batch: int) -> Switches:
+def the_switches(
+    given: Switches | None, found: Checkpoint | None, device: torch.device, batch: int, group: Group | None
+) -> Switches:
     chosen = given or (Switches.from_json(found.switches) if found else choose(device))
     if device.type == "cpu":
         chosen = without_torn_batches(chosen, batch, torch.get_num_threads())
-    # a checkpoint may come from a GPU
-    return chosen if device.type == "cuda" else replace(chosen, capture=False)
+    # a checkpoint may come from a GPU; what processes tell each other is no part of a captured step
+    return chosen if device.type == "cuda" and group is None else replace(chosen, capture=False)
 
 
-def _begin(
-    graph: Graph, recipe: Recipe, device: torch.device, switches: Switches, weights_seed: int, order_seed: int
+def begin(
+    graph: Graph,
+    recipe: Recipe,
+    device: torch.device,
+    switches: Switches,
+    seed: int,
+    group: Group | None,
+    initial: Start | None = None,
 ) -> tuple[Trainee, torch.Generator]:
-    """Return a network with new weights, and the generator of its epochs."""
-    _seed(weights_seed, device)
-    return Trainee(graph, recipe, device, switches), torch.Generator().manual_seed(order_seed)
+    """Return a network with new weights from ``seed`` where ``initial`` has none, and the generator of its epochs."""
+    weights_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2, np.uint64))
+    seed_all(weights_seed, device)
+    trainee = Trainee(graph, recipe, device, switches, group, initial)
+    if group is not None and group.rank:
+        seed_all(int(np.random.SeedSequence([seed, group.rank]).generate_state(1, np.uint64)[0]), device)
+    return trainee, torch.Generator().manual_seed(order_seed)
 
 
-def _save(
-    trainee: Trainee,
-    generator: torch.Generator,
-    identity: Mapping[str, Any],
-    folder: Path,
-    history: tuple[float, ...],
-) -> None:
-    checkpoints.save(checkpoints.take(trainee, generator, history, identity), folder)
+def _save(trainee: Trainee, identity: Mapping[str, Any], keep: str | Path | Keep, place: Position) -> None:
+    taken = checkpoints.take(trainee, place, identity)
+    if trainee.group is not None and trainee.group.rank:
+        return
+    if isinstance(keep, str | Path):
+        checkpoints.save(taken, Path(keep))
+    else:
+        keep(taken)
 
 
 def _finished(graph: Graph, trainee: Trainee) -> fx.GraphModule:
     """Return the network that is measured: averaged weights where there is an average, no auxiliary heads."""
-    trainee.release()
-    if trainee.average is not None:
-        trainee.average.apply()
     state = trainee.module.state_dict()
+    if trainee.average is not None:
+        state = {**state, **trainee.average.state()}
     module = build_module(graph)
     module.to(device=trainee.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     module.load_state_dict({name: state[name] for name in module.state_dict()})
     return module
+
+
+def images_of(splits: Splits, names: Sequence[str]) -> Images:
+    """Return the images of some splits together."""
+    found: Images = reduce(lambda a, b: a.joined(b), (_split(splits, name) for name in names))  # type: ignore
+    return found
 
 
 def _split(splits: Splits, name: str) -> Images:
@@ -243,75 +347,3 @@ def _check(graph: Graph, splits: Splits, seed: int, epochs: int, train_on: Itera
         raise ConfigError(f"dataset '{splits.name}' has {task.classes} classes, the network's logits are {shape}")
     if len(splits.train) < 2:
         raise ConfigError(f"dataset '{splits.name}': training needs at least 2 images, found {len(splits.train)}")
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device '{name}' is unknown; use cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
-        raise ConfigError(
-            f"device '{name}' is not available here; use cpu{' or cuda' if torch.cuda.is_available() else ''}"
-        )
-    return device
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _own_stream(device: torch.device) -> Iterator[None]:
-    """Give weights and dropout a stream of their own: torch draws both from its global generators."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-
-
-@contextmanager
-def _kernels(device: torch.device, deterministic: bool) -> Iterator[None]:
-    """On CUDA, try out convolution kernels, or with ``deterministic`` allow only those that repeat themselves."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.backends.cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
-    if deterministic:
-        # cuBLAS reads it when it is first used
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = not deterministic
-    torch.use_deterministic_algorithms(deterministic or before[1])
-    try:
-        with torch.cuda.device(device):
-            yield
-    finally:
-        torch.backends.cudnn.benchmark = before[0]
-        torch.use_deterministic_algorithms(before[1])
-
-
-@contextmanager
-def _typed_failures() -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise EvaluationError(f"out of memory: {one_line(error)}", "oom") from None
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" not in str(error):
-            raise
-        # torch has no exception of its own for the CPU
-        raise EvaluationError(f"out of memory: {one_line(error)}", "oom") from None

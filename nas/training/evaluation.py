@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from nas.errors import ConfigError, EvaluationError
 from nas.training.augment import normalise
+from nas.training.parallel import Group
+from nas.training.pixels import tensor
 from nas.training.recipe import Recipe
 from nas.training.stream import ImageStream
 
@@ -20,6 +22,19 @@ if TYPE_CHECKING:
     from nas.training.data import Images
 
 MEASURE_BATCH = 512
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a network did: ``accuracy`` and ``top5`` in percent, mean cross-entropy ``loss``.
+
+    ``top5``: the share of images whose class is among the five likeliest; None where there are fewer than six classes.
+    """
+
+    accuracy: float
+    loss: float
+    top5: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,35 +78,55 @@ class Protocol:
 
 PLAIN = Protocol()
 
+KeepPredictions = Callable[[Tensor, Tensor], None]
+"""``keep(log_probabilities, labels)``, of shapes (B, classes) and (B,), for every batch in the order of the images."""
+
 
 def _crop(x: Tensor, size: int, row: int, column: int) -> Tensor:
     return x[:, :, row : row + size, column : column + size]
 
 
-def measure(module: nn.Module, images: Images, trained_on: Images, protocol: Protocol = PLAIN) -> tuple[float, float]:
-    """Return accuracy in percent and mean cross-entropy of ``module`` on ``images``, which it leaves in eval mode.
+def measure(
+    module: nn.Module,
+    images: Images,
+    trained_on: Images,
+    protocol: Protocol = PLAIN,
+    group: Group | None = None,
+    keep: KeepPredictions | None = None,
+) -> Measured:
+    """Return how ``module`` does on ``images``; it is left in eval mode.
 
     Pixels are normalised as in training, by mean and deviation of ``trained_on``. Several views of an image give the
-    mean of their probabilities. A loss that is not finite raises :class:`EvaluationError` of kind ``diverged``.
+    mean of their probabilities, of which ``keep`` is given the logarithms. Every process of a ``group`` measures its
+    share of the images. A loss that is not finite raises :class:`EvaluationError` of kind ``diverged``.
     """
+    if group is not None:
+        images = images.take(group.part(len(images)))
     place = next((p.device for p in module.parameters()), torch.device("cpu"))
-    mean, deviation = (torch.from_numpy(a).to(place) for a in trained_on.moments)
+    mean, deviation = (tensor(a).to(place) for a in trained_on.moments)
     # a stream scales the files themselves, once
     within = protocol
     if isinstance(images, ImageStream):
         within = replace(protocol, resize=0, size=protocol.size or images.size)
-    correct, loss = torch.zeros(2, dtype=torch.float64, device=place)
-    count = 0
+    correct, among, loss = torch.zeros(3, dtype=torch.float64, device=place)
+    count = classes = 0
     module.eval()
     with torch.inference_mode():
         for pixels, labels in _batches(images, place, protocol):
             views = within.of_images(normalise(pixels, mean, deviation))
             logp = _log_probabilities(module, views)
+            if keep is not None:
+                keep(logp, labels)
             correct = correct + (logp.argmax(1) == labels).sum()
+            classes = logp.shape[1]
+            if classes > TOP:
+                among = among + (logp.topk(TOP, 1).indices == labels[:, None]).sum()
             loss = loss + F.nll_loss(logp, labels, reduction="sum")
             count += len(labels)
-    refuse_nan(float(loss), "the measured loss")
-    return 100 * float(correct) / count, float(loss) / count
+    sums = [float(correct), float(among), float(loss), float(count), float(classes > TOP)]
+    correct_, among_, loss_, count_, has_top5 = sums if group is None else group.sum(sums)
+    refuse_nan(loss_, "the measured loss")
+    return Measured(100 * correct_ / count_, loss_ / count_, 100 * among_ / count_ if has_top5 else None)
 
 
 def _log_probabilities(module: nn.Module, views: list[Tensor]) -> Tensor:
@@ -109,7 +144,7 @@ def _batches(images: Images, place: torch.device, protocol: Protocol) -> Iterato
         return
     for start in range(0, len(images), MEASURE_BATCH):
         part = slice(start, start + MEASURE_BATCH)
-        pixels, labels = (torch.from_numpy(a[part]).to(place) for a in (images.images, images.labels))
+        pixels, labels = (tensor(a[part]).to(place) for a in (images.images, images.labels))
         yield pixels, labels
 
 

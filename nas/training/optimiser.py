@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,13 +14,21 @@ from nas.training.recipe import Recipe
 WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-def parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the optimiser's two groups: what decays, and what does not (see :class:`nas.training.recipe.Recipe`)."""
+def parameter_groups(
+    module: nn.Module, recipe: Recipe, factors: Mapping[int, float] | None = None
+) -> list[dict[str, Any]]:
+    """Return the optimiser's two groups: what decays, and what does not (see :class:`nas.training.recipe.Recipe`).
+
+    Parameters without gradients, which are frozen, are in neither. Where some have ``factors`` for the learning rate,
+    by their ``id``, there are two groups for each factor, which they carry.
+    """
     decays = {id(p): _decays(layer, name, recipe) for layer in module.modules() for name, p in _own(layer)}
-    parameters = list(module.parameters())
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    factor = {id(p): (factors or {}).get(id(p), 1.0) for p in parameters}
     return [
-        {"params": [p for p in parameters if decays[id(p)]], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if not decays[id(p)]], "weight_decay": 0.0},
+        {"params": [p for p in parameters if decays[id(p)] == decay and factor[id(p)] == f], **numbers, "factor": f}
+        for f in sorted(set(factor.values()) or {1.0})
+        for decay, numbers in ((True, {"weight_decay": recipe.weight_decay}), (False, {"weight_decay": 0.0}))
     ]
 
 
@@ -36,15 +45,21 @@ def _decays(layer: nn.Module, name: str, recipe: Recipe) -> bool:
     return recipe.decay_depthwise or not depthwise
 
 
-def make_optimiser(module: nn.Module, recipe: Recipe, fused: bool, capture: bool) -> torch.optim.Optimizer:
+def make_optimiser(
+    module: nn.Module, recipe: Recipe, fused: bool, capture: bool, factors: Mapping[int, float] | None = None
+) -> torch.optim.Optimizer:
     """Return the optimiser of ``recipe`` over the parameters of ``module``.
 
     ``fused`` takes one kernel for all parameters where torch has it (RMSProp has none and uses the multi-tensor one).
-    With ``capture`` the learning rate is a tensor, which a captured step reads anew every time.
+    With ``capture`` learning rates are tensors, which a captured step reads anew every time. ``factors``: see
+    :func:`parameter_groups`.
     """
-    groups = parameter_groups(module, recipe)
+    groups = parameter_groups(module, recipe, factors)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     rate: Any = torch.tensor(recipe.learning_rate, device=device) if capture else recipe.learning_rate
+    if capture:
+        for group in groups:
+            group["lr"] = rate.clone()
     if recipe.optimiser == "rmsprop":
         return torch.optim.RMSprop(
             groups,
@@ -63,12 +78,13 @@ def make_optimiser(module: nn.Module, recipe: Recipe, fused: bool, capture: bool
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group the learning rate ``rate``; a rate that is a tensor keeps its place in memory."""
+    """Give every group ``rate`` times its factor; a rate that is a tensor keeps its place in memory."""
     for group in optimiser.param_groups:
+        own = rate * group["factor"]
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = rate
+            group["lr"] = own
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer, names: dict[int, str]) -> dict[str, Tensor]:

@@ -14,8 +14,10 @@ from nas.training.average import Average
 from nas.training.loss import trained_outputs, training_loss
 from nas.training.network import new_network
 from nas.training.optimiser import make_optimiser, set_rate
+from nas.training.parallel import Group, synchronise
 from nas.training.recipe import Recipe
 from nas.training.speed import Switches
+from nas.training.start import Start
 
 WARM_UP = 3
 """Steps on a stream of their own before capture: they allocate what later steps find allocated."""
@@ -26,25 +28,41 @@ Compute = Callable[[Tensor, Targets], Tensor]
 class Trainee:
     """A network in training on ``device``, with its optimiser and average; weights come from torch's own generator.
 
+    ``start`` puts other weights in their place and freezes layers. In a ``group`` all processes have the weights of the
+    first, average their gradients and synchronise batch norms.
     ``progress`` (), from 0 to 1, is the share of the run that is over, for drop-path rates that rise.
     """
 
-    def __init__(self, graph: Graph, recipe: Recipe, device: torch.device, switches: Switches) -> None:
-        self.recipe, self.device, self.switches = recipe, device, switches
+    def __init__(
+        self,
+        graph: Graph,
+        recipe: Recipe,
+        device: torch.device,
+        switches: Switches,
+        group: Group | None = None,
+        start: Start | None = None,
+    ) -> None:
+        self.recipe, self.device, self.switches, self.group = recipe, device, switches, group
         self.progress = torch.zeros((), device=device)
         self.outputs = trained_outputs(graph, recipe)
         layout = torch.channels_last if switches.channels_last else torch.contiguous_format
         network = new_network(graph, recipe, self.outputs, self.progress)
+        start = start or Start()
+        start.put_into(network)
         self.module: nn.Module = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        if group is not None:
+            synchronise(self.module, group)
+            group.broadcast(self.module.state_dict().values())
         self._forward: Callable[[Tensor], Tensor] = self.module
         if switches.compile:
             self._forward = torch.compile(self.module)
-        self.parameters = list(self.module.parameters())
+        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.names = {id(p): name for name, p in self.module.named_parameters()}
-        self.optimiser = make_optimiser(self.module, recipe, switches.fused, switches.capture)
+        factors = start.factors(self.module)
+        self.optimiser = make_optimiser(self.module, recipe, switches.fused, switches.capture, factors)
         self.average = Average(self.module, recipe.ema) if recipe.ema else None
         self._compute: Compute = Captured(self) if switches.capture else self.compute
-        self.module.train()
+        start.set_modes(self.module)
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the next steps."""
@@ -71,6 +89,8 @@ class Trainee:
             outputs = self._forward(images)
         loss = training_loss(outputs, targets, self.recipe)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.group is not None:
+            self.group.average(self.parameters)
         if self.recipe.clip_norm and self.parameters:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm, foreach=True)
         self.optimiser.step()

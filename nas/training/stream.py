@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +86,8 @@ class ImageStream:
         pin: bool = False,
         size: int | None = None,
         resize: int | None = None,
+        rows: slice | None = None,
+        first: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images, uint8 (B, 3, H, W) in channels_last order, and their labels, int64 (B,), on the CPU.
 
@@ -95,7 +97,8 @@ class ImageStream:
         side is ``resize`` (256 for a crop of 224), and its centre; damaged files are left out, so batches may be
         smaller. ``size`` is the side of the crop (the stream's own). ``workers`` processes decode (0: this process; by
         default one a core that torch's threads leave free, and one at least); ``pin``, for a GPU, puts batches into
-        page-locked memory, and all cores, 16 at most, decode by default.
+        page-locked memory, and all cores, 16 at most, decode by default. Of every batch only the ``rows`` are read and
+        yielded (all), beginning with batch ``first``.
 
         Raises :class:`EvaluationError` when no file can be read or a worker dies.
         """
@@ -104,14 +107,15 @@ class ImageStream:
         indices = np.arange(len(self)) if order is None else order.cpu().numpy()
         reader = _Reader(self, indices, seed, crop_scale or CROP_SCALE, size, max(size, resize))
         seen = 0
-        for images, labels, found in _loaded(reader, batch_size, _workers(workers, pin), pin, seed is not None):
+        parts = _parts(len(reader), batch_size, rows or slice(0, batch_size), first, seed is not None)
+        for images, labels, found in _loaded(reader, parts, _workers(workers, pin), pin):
             self._note(found)
-            if seed is not None and len(labels) < batch_size:
+            if seed is not None and not len(labels):
                 break
             seen += len(labels)
             if len(labels):
                 yield images.permute(0, 3, 1, 2), labels
-        if not seen and len(self) >= (batch_size if seed is not None else 1):
+        if not seen and parts:
             raise EvaluationError(f"no image of folder '{self.root}' can be read; the first: {self.damaged[0]}")
 
     def read(self) -> ImageSet:
@@ -163,7 +167,7 @@ class _Reader:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitems__(self, positions: list[int]) -> tuple[Pixels, Labels, list[str]]:
+    def __getitems__(self, positions: Sequence[int]) -> tuple[Pixels, Labels, list[str]]:
         found: list[str] = []
         images = np.empty((len(positions), self.size, self.size, 3), dtype=np.uint8)
         kept: list[int] = []
@@ -198,17 +202,23 @@ class _Reader:
         return inception_crop(path, self.size, self.scale, (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
-def _loaded(reader: _Reader, batch_size: int, workers: int, pin: bool, drop_last: bool) -> Iterator[Any]:
+def _parts(count: int, batch_size: int, rows: slice, first: int, drop_last: bool) -> list[range]:
+    """Return the positions of each batch that are read."""
+    batches = count // batch_size if drop_last else -(-count // batch_size)
+    starts = range(first * batch_size, batches * batch_size, batch_size)
+    return [range(start + rows.start, min(start + rows.stop, count)) for start in starts]
+
+
+def _loaded(reader: _Reader, parts: list[range], workers: int, pin: bool) -> Iterator[Any]:
     import torch
     from torch.utils.data import DataLoader
 
     loader: DataLoader[Any] = DataLoader(
         reader,  # type: ignore[arg-type]
-        batch_size,
+        batch_sampler=parts,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=_tensors,
         pin_memory=pin,
-        drop_last=drop_last,
         generator=torch.Generator(),  # without, the loader draws from the global one
     )
     try:
@@ -225,6 +235,12 @@ def _tensors(batch: Any) -> tuple[Tensor, Tensor, list[str]]:
 
     images, labels, found = batch
     return torch.from_numpy(images), torch.from_numpy(labels), found
+
+
+def default_workers(pin: bool, beside: int = 1) -> int:
+    """Return how many processes decode where nobody says it, with ``beside`` trainings on this machine."""
+    found = _workers(None, pin)
+    return found and max(1, found // beside)
 
 
 def _workers(count: int | None, pin: bool) -> int:

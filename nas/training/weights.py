@@ -10,13 +10,17 @@ from nas.errors import ConfigError, unknown
 from nas.files import write_atomic
 
 
-def save_weights(module: nn.Module, path: Path) -> None:
-    """Write the parameters and buffers of ``module`` to ``path``; a failure raises :class:`ConfigError`."""
+def weights_of(module: nn.Module) -> bytes:
+    """Return the parameters and buffers of ``module`` as a safetensors file."""
     # imported where it is needed: training itself runs without it
     from safetensors.torch import save
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    write_atomic(path, save(state))
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()})
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write the parameters and buffers of ``module`` to ``path``; a failure raises :class:`ConfigError`."""
+    write_atomic(path, weights_of(module))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.errors import Infeasible, SpaceError, unknown
@@ -20,7 +21,7 @@ from nas.graph import (
 )
 from nas.space import Choose, register_space
 from nas.types import Task
-from search_spaces.skeleton import check_size, classifier
+from search_spaces.skeleton import check_size, classifier, stage_depths
 
 OPERATIONS = ("conv3x3", "conv1x1", "maxpool3x3")
 VERTICES = 7
@@ -67,19 +68,24 @@ class Nb101Cell:
             terms.append(b(Named("projection"), states[0], name=f"projection{v}"))
         return terms
 
-    def network(self, task: Task, width: int, depth: int) -> Graph:
+    def network(
+        self, task: Task, width: int, depth: int, *, depths: Sequence[int] | None = None, reductions: int = 0
+    ) -> Graph:
         """Return the benchmark's network: 3 stages of ``depth`` cells, ``width`` channels doubled at each max pool.
 
-        arXiv:1902.09635, section 2; width 128 and depth 3 give the benchmark's own networks.
+        arXiv:1902.09635, section 2; width 128 and depth 3 give the benchmark's own networks. ``depths`` are the
+        cells of each stage, where they differ; with ``reductions`` as many convolutions of stride 2 are the stem.
         """
         check_size(width, depth)
         b = GraphBuilder(task.input_shape)
-        with b.scope("stem"):
-            x = _conv_bn_relu(b, b.input, width, 3)
-        for stage in range(3):
+        x = b.input
+        for i in range(max(1, reductions)):
+            with b.scope(f"stem{i + 1}" if i else "stem"):
+                x = _conv_bn_relu(b, x, width, 3, 2 if reductions else 1)
+        for stage, count in enumerate(stage_depths(depth, depths)):
             if stage:
                 x = b(MaxPool(2), x, name=f"stage{stage + 1}.pool")
-            for i in range(depth):
+            for i in range(count):
                 with b.scope(f"stage{stage + 1}.cell{i + 1}"):
                     x = self._expand(b, x, width * 2**stage)
         return classifier(b, x, task.classes)
@@ -105,8 +111,8 @@ class Nb101Cell:
         return b(Add(), out, projected, name="output") if out else projected
 
 
-def _conv_bn_relu(b: GraphBuilder, x: str, channels: int, kernel: int) -> str:
-    x = b(Conv(channels, kernel, padding=kernel // 2), x)
+def _conv_bn_relu(b: GraphBuilder, x: str, channels: int, kernel: int, stride: int = 1) -> str:
+    x = b(Conv(channels, kernel, stride, kernel // 2), x)
     return b(Relu(), b(BatchNorm(), x))
 
 

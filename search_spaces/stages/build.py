@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 from nas.errors import GraphError, Infeasible
 from nas.graph import (
@@ -40,10 +41,13 @@ _LRN = LocalResponseNorm(5, 1e-4, 0.75, 2.0)
 _PROBE = Task("probe", (3, 32, 32), 10)
 
 
-def round_width(channels: float) -> int:
-    """Round to a multiple of 8, losing at most a tenth: MobileNet v2's and EfficientNet's rule for scaled widths."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
+def round_width(channels: float, unit: int = 8) -> int:
+    """Round to a multiple of 8, losing at most a tenth: MobileNet v2's and EfficientNet's rule for scaled widths.
+
+    Grouped convolutions need a larger ``unit``.
+    """
+    rounded = max(unit, int(channels + unit // 2) // unit * unit)
+    return rounded + unit if rounded < 0.9 * channels else rounded
 
 
 def build(plan: Plan, task: Task, width: int = BASE_WIDTH, depth: int = 1) -> Graph:
@@ -88,8 +92,8 @@ class _Build:
                 x = self._stage(x, stage)
         return self._b.build(logits=self._head(x))
 
-    def _channels(self, channels: int) -> int:
-        return channels if self._width == 1 else round_width(channels * self._width)
+    def _channels(self, channels: int, unit: int = 8) -> int:
+        return channels if self._width == 1 else round_width(channels * self._width, unit)
 
     def _repeats(self, stage: Stage) -> int:
         return math.ceil(stage.repeats * self._depth)
@@ -151,7 +155,7 @@ class _Build:
         return dense_layer(b, x, out, inner, kernel=kernel, activation=act, norm=norm, se=stage.se, drop=self._drop())
 
     def _residual(self, x: str, stage: Stage, stride: int) -> str:
-        out, first = self._channels(stage.width), self._unit == 1
+        out, first = self._channels(stage.width, _grouped_unit(stage)), self._unit == 1
         norm = _NORMS[stage.norm]
         style = Style(stage.variant, stage.shortcut, stage.activation, norm, stage.se, self._drop())
         if stage.block == "basic":
@@ -217,6 +221,12 @@ class _Build:
             x = b(Flatten(), b(GlobalAvgPool(), x))
             x = b(Dropout(head.dropout), x) if head.dropout else x
             return b(Linear(self._task.classes), x, name="classifier")
+
+
+def _grouped_unit(stage: Stage) -> int:
+    """Return what scaled widths must be multiples of, so that the groups divide the inner width."""
+    inner = Fraction(stage.expansion).limit_denominator(64) if stage.block == "bottleneck" else Fraction(1)
+    return math.lcm(8, (stage.groups / inner).numerator) if stage.groups > 1 and inner else 8
 
 
 def _pool(stage: Stage) -> Primitive:

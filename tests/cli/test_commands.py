@@ -182,14 +182,15 @@ def test_a_search_with_a_table_leaves_everything(nas, full_table, tmp_path):
     out = nas(command)
     folder = tmp_path / "results" / "first"
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    own = {"config.toml", "environment.json", "journal.jsonl", "summary.json", "trials.csv", "report.md"}
+    own = {"config.toml", "environment.json", "journal.jsonl", "summary.json", "trials.csv", "status.json"}
+    own |= {"report.md", "report.html"}
     random = {f"random/{name}" for name in ("config.toml", "environment.json", "journal.jsonl")}
     assert names == own | random | {f"best/{name}.json" for name in ("architecture", "graph")} | {
         f"figures/{name}.png" for name in ("progress", "cost")
     }
     assert out.startswith("best: trial ")
     assert "test_accuracy" in out
-    assert f"report: {folder / 'report.md'}" in out
+    assert f"report: {folder / 'report.html'}" in out
     check_trials(folder)
     check_summary(folder)
 
@@ -293,7 +294,8 @@ def test_progress_is_a_line_for_every_tenth_where_no_one_watches(nas, wrong_file
     assert main([*shlex.split(command), "--trials", "40"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
-    assert all(re.fullmatch(r"searching: \d+ of 40(, best 0\.\d+)?, \d+ s", line) for line in lines)
+    shown = r"searching: \d+ of 40(, best 0\.\d+)?(, [\d,.]+ trials/\w+)?, \d+ s"
+    assert all(re.fullmatch(shown, line) for line in lines)
 
 
 def test_a_reader_who_leaves_early_sees_no_error(wrong_files):

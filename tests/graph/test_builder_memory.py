@@ -11,6 +11,8 @@ from nas.graph import Add, Conv, Graph, GraphBuilder, Relu
 from nas.graph.builder import Operation
 from search_spaces.blocks.operations import OPERATIONS
 
+# those of the lecture's blocks name their nodes and stand once in a scope
+NAMES = [name for name in OPERATIONS if OPERATIONS[name].__module__ == "search_spaces.blocks.operations"]
 Apply = Callable[[GraphBuilder, Operation, str, int, int], str]
 
 
@@ -38,7 +40,7 @@ def two_cells(apply: Apply, op: Operation, channels: int, stride: int) -> Graph:
     return b.build(logits=b(Add(), *ends))
 
 
-@pytest.mark.parametrize("name", list(OPERATIONS))
+@pytest.mark.parametrize("name", NAMES)
 def test_scopes(name: str) -> None:
     for channels, stride in itertools.product((4, 6), (1, 2)):
         for _ in range(2):

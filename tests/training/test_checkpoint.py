@@ -14,7 +14,7 @@ from nas.errors import ConfigError, EvaluationError
 from nas.files import read_json, write_json
 from nas.training import checkpoint as checkpoints
 from nas.training.data import ImageSet, Splits
-from nas.training.engine import TrainResult, train
+from nas.training.engine import TrainResult, fit, train
 from nas.training.recipe import Recipe
 from nas.training.speed import Switches
 
@@ -69,6 +69,26 @@ def test_a_resumed_training_has_the_same_bits(
     assert resumed.history == whole.history
     assert bits(resumed) == bits(whole)
     assert (resumed.accuracy, resumed.loss) == (whole.accuracy, whole.loss)
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"schedule": "plateau", "patience": 1}, {"mixup": 0.4}], ids=str)
+@pytest.mark.parametrize("looks", [1, 2, 7])
+def test_a_training_that_stops_within_an_epoch_goes_on_with_the_same_bits(
+    changes: dict[str, Any], looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.training.loop.CHECK_EVERY", 1)
+    recipe = replace(RECIPE, **changes)
+    whole = train(GRAPH, SPLITS, recipe, 7)
+    left = iter(range(looks))
+    stopped = fit(GRAPH, SPLITS, recipe, 7, checkpoint=tmp_path, stop=lambda: next(left, None) is None)
+    assert not stopped.finished
+    found = checkpoints.load(tmp_path)
+    assert (found.epoch, found.step) == divmod(looks + 1, 4)
+    resumed = train(GRAPH, SPLITS, recipe, 8, resume=tmp_path)
+    assert resumed.history == whole.history
+    assert bits(resumed) == bits(whole)
+    shorter = fit(GRAPH, SPLITS, recipe, 7, epochs=found.epoch or 1, resume=tmp_path)
+    assert shorter.epochs_trained == (0 if found.epoch and not found.step else found.epoch or 1)
 
 
 def test_a_training_may_be_killed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

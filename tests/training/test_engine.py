@@ -208,7 +208,7 @@ def test_the_training_loss_is_smoothed_and_the_measured_is_not(smoothing: float)
     right = logp[np.arange(32), splits.train.labels]
     expected = -(1 - smoothing) * right.mean() - smoothing * logp.mean(1).mean()
     assert result.train_loss == pytest.approx(expected, rel=1e-5)
-    assert measure(result.module, splits.train, splits.train)[1] == pytest.approx(-right.mean(), rel=1e-5)
+    assert measure(result.module, splits.train, splits.train).loss == pytest.approx(-right.mean(), rel=1e-5)
 
 
 def test_measuring_counts_and_averages() -> None:
@@ -220,14 +220,14 @@ def test_measuring_counts_and_averages() -> None:
     values = np.array([0, 0, 0, 200] * 300, dtype=np.uint8)
     labels = np.array([1, 1, 0, 0] * 300, dtype=np.int64)
     images = ImageSet(values.reshape(-1, 1, 1, 1), labels)
-    accuracy, loss = measure(nn.Sequential(nn.Flatten(), layer), images, images)
-    assert accuracy == 75.0
+    found = measure(nn.Sequential(nn.Flatten(), layer), images, images)
+    assert (found.accuracy, found.top5) == (75.0, None)
     low, high = -1 / 3**0.5, 3**0.5  # mean 50, deviation 50 sqrt 3
     terms = [np.log1p(np.exp(low)), np.log1p(np.exp(low)), np.log1p(np.exp(-low)), np.log1p(np.exp(-high))]
-    assert loss == pytest.approx(np.mean(terms), rel=1e-5)
+    assert found.loss == pytest.approx(np.mean(terms), rel=1e-5)
     bright = ImageSet(np.full((4, 1, 1, 1), 51, np.uint8), np.zeros(4, np.int64))
-    assert measure(nn.Sequential(nn.Flatten(), layer), bright, images)[0] == 100.0
-    assert measure(nn.Sequential(nn.Flatten(), layer), bright, images)[1] < np.log(2)
+    assert measure(nn.Sequential(nn.Flatten(), layer), bright, images).accuracy == 100.0
+    assert measure(nn.Sequential(nn.Flatten(), layer), bright, images).loss < np.log(2)
 
 
 def test_a_loss_that_is_not_a_number_is_no_measurement() -> None:
@@ -242,7 +242,8 @@ def test_a_loss_that_is_not_a_number_is_no_measurement() -> None:
 def test_measuring_is_without_dropout_and_augmentation() -> None:
     splits = toy_splits()
     result = train(convnet(splits.task, dropout=0.9), splits, QUICK, 0)
-    assert measure(result.module, splits.validation, splits.train) == (result.accuracy, result.loss)
+    again = measure(result.module, splits.validation, splits.train)
+    assert (again.accuracy, again.loss) == (result.accuracy, result.loss)
     assert not result.module.training
 
 

@@ -51,6 +51,20 @@ def test_an_epoch_has_full_batches_in_the_order_given(stream: ImageStream, size:
     assert labels == stream.labels[ORDER.numpy()][: len(labels)].tolist()
 
 
+def test_processes_that_share_a_batch_read_their_own_rows(stream: ImageStream) -> None:
+    every = list(stream.batches(6, ORDER, seed=5, workers=0))
+    parts = [list(stream.batches(6, ORDER, seed=5, workers=0, rows=slice(3 * r, 3 * r + 3))) for r in range(2)]
+    for step, (images, labels) in enumerate(every):
+        assert torch.equal(torch.cat([part[step][0] for part in parts]), images)
+        assert torch.equal(torch.cat([part[step][1] for part in parts]), labels)
+
+
+def test_an_epoch_may_begin_in_its_middle(stream: ImageStream) -> None:
+    every, later = (list(stream.batches(6, ORDER, seed=5, workers=0, first=n)) for n in (0, 2))
+    assert len(later) == len(every) - 2
+    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(every[2:], later, strict=True))
+
+
 @pytest.mark.parametrize("damage", [False, True])
 def test_the_number_of_workers_changes_nothing(stream: ImageStream, damage: bool) -> None:
     if damage:

@@ -1,0 +1,1 @@
+"""What follows a search: train, transfer, scale, fine-tune, compare and export what it found."""

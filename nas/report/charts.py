@@ -1,0 +1,208 @@
+"""Charts as inline SVG: axes with round ticks, dots, steps and intervals.
+
+Horizontal and vertical places are percentages of the picture, sizes of text and dots are pixels: a chart fills whatever
+width it is given, on a phone or on paper, and its labels stay readable. Colours come from the page's style sheet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TypeAlias
+from xml.sax.saxutils import escape, quoteattr
+
+from markupsafe import Markup
+
+Point: TypeAlias = tuple[float, float]
+
+TICKS = 5
+"""About how many ticks an axis has."""
+MOST_DOTS = 800
+"""About how many faint dots a cloud is thinned out to."""
+_ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_GRID = (220, 140)
+"""Cells of the picture that hold one faint dot each."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale from ``low`` to ``high``, logarithmic if asked for, with ticks and what they say."""
+
+    label: str
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...]
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """Return the place of ``value`` as a share of the axis; what is outside stands at the edge."""
+        inside = min(max(value, self.low), self.high)
+        if self.log:
+            return math.log(inside / self.low) / math.log(self.high / self.low)
+        return (inside - self.low) / (self.high - self.low)
+
+
+def linear_axis(values: Iterable[float], label: str, robust: bool = False, counts: bool = False) -> Axis:
+    """Return an axis over ``values`` with some room; a ``robust`` one does not reach down to far outliers.
+
+    One of ``counts`` begins at zero and has whole ticks.
+    """
+    found = sorted(v for v in values if math.isfinite(v))
+    low, high = (found[0], found[-1]) if found else (0.0, 1.0)
+    if robust and len(found) >= 20:
+        # a score that only guesses would press all others together at the top
+        bulk = found[len(found) // 4]
+        low = max(low, bulk - 0.75 * (high - bulk)) if high > bulk else low
+    if counts:
+        low = 0.0
+    room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    low, high = (low if counts else low - room), high + room
+    ticks = [tick for tick in _ticks(low, high) if not counts or tick == round(tick)]
+    return Axis(label, low, high, tuple((tick, _plain(tick, high - low)) for tick in ticks))
+
+
+def log_axis(values: Iterable[float], label: str) -> Axis:
+    """Return a logarithmic axis over positive ``values`` with some room."""
+    found = [v for v in values if math.isfinite(v) and v > 0]
+    low, high = (min(found), max(found)) if found else (1.0, 10.0)
+    room = max((high / low) ** 0.06, 1.04)
+    low, high = low / room, high * room
+    return Axis(label, low, high, tuple((tick, short(tick)) for tick in _log_ticks(low, high)), log=True)
+
+
+def short(value: float) -> str:
+    """Return a positive number in at most four digits with a prefix: ``950``, ``1.07 M``, ``153 M``."""
+    for size, prefix in _PREFIXES:
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g} {prefix}"
+    return f"{value:.3g}"
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers from ``low`` to ``high``, about :data:`TICKS` of them."""
+    rough = (high - low) / TICKS
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * r for r in _ROUND if size * r >= rough * 0.999)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [step * i for i in range(first, last + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for parts in ((1,), (1, 3), (1, 2, 5)):
+        found = [part * 10.0**d for d in decades for part in parts if low <= part * 10.0**d <= high]
+        if len(found) >= 4 or (len(parts) == 3 and len(found) >= 3):
+            return found[:: math.ceil(len(found) / 7)]
+    return [tick for tick in _ticks(low, high) if low <= tick <= high]
+
+
+def _plain(value: float, span: float) -> str:
+    """Return a tick's number with as many digits as ticks of this ``span`` need to differ."""
+    if abs(value) >= 1e4 and span > 0.05 * abs(value):
+        return short(value)
+    digits = min(17, max(0, 1 - math.floor(math.log10(span / TICKS))))
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def thinned(points: Sequence[Point], x: Axis, y: Axis, most: int = MOST_DOTS) -> list[Point]:
+    """Return the points that a reader could tell apart, and of these evenly at most ``most``."""
+    cells: dict[tuple[int, int], Point] = {}
+    for point in points:
+        cells.setdefault((round(x.at(point[0]) * _GRID[0]), round(y.at(point[1]) * _GRID[1])), point)
+    found = list(cells.values())
+    return [found[i * len(found) // most] for i in range(most)] if len(found) > most else found
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture that grows: two axes and what was drawn on them; every method returns a fuller one."""
+
+    x: Axis
+    y: Axis
+    marks: tuple[str, ...] = ()
+
+    def cloud(self, points: Sequence[Point], style: str, radius: float = 2.5, sizes: Sequence[float] = ()) -> Chart:
+        """Add faint dots, thinned out where they are many; with ``sizes`` (pixels) each has its own."""
+        size_of = dict(zip(points, sizes, strict=True)) if sizes else {}
+        dots = (self._dot(p, size_of.get(p, radius)) for p in thinned(points, self.x, self.y))
+        return self._with(f'<g class="cloud {style}">{"".join(dots)}</g>')
+
+    def dot(self, point: Point, style: str, radius: float, title: str, shift: float = 0.0) -> Chart:
+        """Add one dot with a tooltip, ``shift`` pixels beside its place."""
+        head = f'<g class="dot {style}"{_moved(shift)}><title>{escape(title)}</title>'
+        return self._with(f"{head}{self._dot(point, radius)}</g>")
+
+    def steps(self, points: Sequence[Point], style: str, title: str, end: float | None = None) -> Chart:
+        """Add a line that keeps each value until the next point, and the last up to ``end``."""
+        corners = list(points[:1])
+        for (x, y), before in zip(points[1:], points, strict=False):
+            if y != before[1]:
+                corners += [(x, before[1]), (x, y)]
+        if points:
+            corners.append((points[-1][0] if end is None else end, points[-1][1]))
+        lines = "".join(self._line(a, b) for a, b in pairwise(corners))
+        return self._with(f'<g class="line {style}"><title>{escape(title)}</title>{lines}</g>')
+
+    def interval(self, x: float, low: float, high: float, style: str, shift: float = 0.0) -> Chart:
+        """Add a bar from ``low`` to ``high``, ``shift`` pixels beside its place."""
+        return self._with(f'<g class="interval {style}"{_moved(shift)}>{self._line((x, low), (x, high))}</g>')
+
+    def svg(self, title: str) -> Markup:
+        """Return the picture; ``title`` is what a screen reader says of it."""
+        parts = [f'<svg class="chart" role="img" aria-label={quoteattr(title)}>']
+        for value, text in self.y.ticks:
+            at = _share(1 - self.y.at(value))
+            parts.append(f'<line class="grid" x1="0" x2="100%" y1="{at}" y2="{at}"/>')
+            parts.append(f'<text class="tick left" x="0" dx="-8" y="{at}" dy="0.32em">{escape(text)}</text>')
+        for value, text in self.x.ticks:
+            at = _share(self.x.at(value))
+            parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="0" y2="100%"/>')
+            parts.append(f'<text class="tick" x="{at}" y="100%" dy="1.5em">{escape(text)}</text>')
+        parts.append('<line class="axis" x1="0" x2="100%" y1="100%" y2="100%"/>')
+        parts += self.marks
+        parts.append(f'<text class="name start" x="0" dx="-46" y="0" dy="-1em">{escape(self.y.label)}</text>')
+        parts.append(f'<text class="name end" x="100%" y="100%" dy="3.1em">{escape(self.x.label)}</text>')
+        return Markup("".join([*parts, "</svg>"]))
+
+    def _with(self, mark: str) -> Chart:
+        return replace(self, marks=(*self.marks, mark))
+
+    def _dot(self, point: Point, radius: float) -> str:
+        x, y = _share(self.x.at(point[0])), _share(1 - self.y.at(point[1]))
+        return f'<circle cx="{x}" cy="{y}" r="{_digits(radius, 1)}"/>'
+
+    def _line(self, a: Point, b: Point) -> str:
+        x1, x2 = _share(self.x.at(a[0])), _share(self.x.at(b[0]))
+        y1, y2 = _share(1 - self.y.at(a[1])), _share(1 - self.y.at(b[1]))
+        return f'<line x1="{x1}" x2="{x2}" y1="{y1}" y2="{y2}"/>'
+
+
+def strip(axis: Axis, values: Sequence[float], ends: Sequence[float], style: str, title: str) -> Markup:
+    """Return a picture one line high: a tick for each value, their mean, and a bar between the two ``ends`` if any."""
+    places = [_share(axis.at(v)) for v in values]
+    mean = _share(axis.at(sum(values) / len(values)))
+    parts = [f'<svg class="strip {style}" role="img" aria-label={quoteattr(title)}>']
+    parts.append('<line class="axis" x1="0" x2="100%" y1="50%" y2="50%"/>')
+    if ends:
+        left, right = (_share(axis.at(end)) for end in ends)
+        parts.append(f'<line class="bar" x1="{left}" x2="{right}" y1="50%" y2="50%"/>')
+    parts += [f'<line class="seed" x1="{x}" x2="{x}" y1="15%" y2="85%"/>' for x in places]
+    parts.append(f'<circle class="mean" cx="{mean}" cy="50%" r="5"/></svg>')
+    return Markup("".join(parts))
+
+
+def _moved(shift: float) -> str:
+    return f' transform="translate({_digits(shift, 1)} 0)"' if shift else ""
+
+
+def _share(share: float) -> str:
+    return f"{_digits(100 * share, 2)}%"
+
+
+def _digits(value: float, count: int) -> str:
+    text = f"{value:.{count}f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text

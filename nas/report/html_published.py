@@ -1,0 +1,49 @@
+"""The tables of published numbers in the HTML report, apart from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from nas.report.reference import TITLES, rows
+
+TABLES = {"cifar10": ("cifar10",), "imagenet": ("imagenet", "imagenet_mobile")}
+"""The tables that go with a dataset."""
+COLUMNS = {
+    "network": "network",
+    "error": "error, %",
+    "top1_accuracy": "top-1, %",
+    "top5_accuracy": "top-5, %",
+    "params_printed": "parameters",
+    "macs_printed": "MACs",
+    "gpu_days": "search, GPU-days",
+    "input_size": "image side",
+    "source": "source",
+    "remark": "remark",
+}
+"""What a reader sees of a row, and what it is called."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A table of published numbers as text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def published(dataset: str | None) -> Iterator[Published]:
+    """Yield the published tables on ``dataset``, without columns in which nothing is known."""
+    for name in TABLES.get(dataset or "", ()):
+        found = rows(name)
+        shown = [c for c in COLUMNS if any(row.get(c) is not None for row in found)]
+        if "error" in shown:  # then the accuracy only says it again
+            shown.remove("top1_accuracy")
+        lines = tuple(tuple(_text(row.get(c)) for c in shown) for row in found)
+        yield Published(TITLES.get(name, name), tuple(COLUMNS[c] for c in shown), lines)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,187 @@
+"""What an onlooker sees of a search while it runs, and ``status.json``, which shows it to other processes.
+
+The file is disposable: the journal alone says what was done, and nothing that goes on from there reads this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from nas.errors import ConfigError
+from nas.files import write_atomic
+from nas.types import WorkerState
+
+STATUS_FORMAT = "nas/status/1"
+STATUS_FILE = "status.json"
+EVERY = 2.0
+"""Seconds between two writings of the file."""
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that ``worker`` has evaluated since ``since`` (seconds since 1970); ``attempt`` 1 is the second one."""
+
+    index: int
+    attempt: int
+    worker: str
+    since: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a phase (``search``, ``random`` or ``final``) stands: steps ``done`` of ``total``, and the ``best`` reward.
+
+    ``failed`` of those done have no score; ``retried`` counts attempts that were begun anew. What follows ``trials`` is
+    of this process alone and filled in by :class:`Meter`: when it ``started`` the phase (seconds since 1970; with the
+    first worker that was ready), its steps an hour, the busy share of its workers' time, and the seconds that the phase
+    will go on.
+    """
+
+    phase: str
+    done: int
+    total: int
+    best: float | None = None
+    running: int = 0
+    failed: int = 0
+    retried: int = 0
+    workers: tuple[WorkerState, ...] = ()
+    trials: tuple[RunningTrial, ...] = ()
+    started: float = 0.0
+    per_hour: float | None = None
+    utilisation: float | None = None
+    left: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status(Progress):
+    """What ``status.json`` holds: where process ``pid`` on ``host`` stood at ``time`` (seconds since 1970)."""
+
+    time: float
+    pid: int
+    host: str
+
+    @classmethod
+    def of(cls, progress: Progress) -> Status:
+        """Return ``progress`` as the status of this process now."""
+        found = {f.name: getattr(progress, f.name) for f in fields(Progress)}
+        return cls(**found, time=time.time(), pid=os.getpid(), host=platform.node())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as JSON data (format ``nas/status/1``)."""
+        return {"format": STATUS_FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Status:
+        """Read what :meth:`to_json` wrote; anything else raises :class:`ConfigError`."""
+        if not isinstance(data, Mapping) or data.get("format") != STATUS_FORMAT:
+            raise ConfigError(f"not a status: format must be '{STATUS_FORMAT}'")
+        found = {name: value for name, value in data.items() if name != "format"}
+        try:
+            found["workers"] = tuple(WorkerState(**worker) for worker in found["workers"])
+            found["trials"] = tuple(RunningTrial(**trial) for trial in found["trials"])
+            return cls(**found)
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"not a status: {error}") from None
+
+
+class Meter:
+    """Turns counts into rates, from what this process has done since a phase began."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._phase = ""
+        self._started = self._seen = 0.0
+        self._before = 0
+        self._workers: tuple[WorkerState, ...] | None = None
+        self._known: dict[tuple[str, int], float] = {}
+        self._busy = self._offered = 0.0
+        self._utilisation: float | None = None
+
+    def complete(self, progress: Progress) -> Progress:
+        """Return ``progress`` with its rates; call it whenever something has changed, and now and then."""
+        now = self._clock()
+        if progress.phase != self._phase:
+            self._begin(progress, now)
+        if progress.workers is not self._workers:  # they are looked at less often than trials finish
+            self._measure(progress.workers, now)
+        own = progress.done - self._before
+        if own <= 0 and progress.workers and all(worker.state == "starting" for worker in progress.workers):
+            self._started = self._seen = now
+            self._offered = 0.0
+        elapsed = now - self._started
+        if own <= 0 or elapsed <= 0:
+            return replace(progress, started=self._started, utilisation=self._utilisation)
+        return replace(
+            progress,
+            started=self._started,
+            per_hour=3600 * own / elapsed,
+            utilisation=self._utilisation,
+            left=max(0, progress.total - progress.done) * elapsed / own,
+        )
+
+    def _begin(self, progress: Progress, now: float) -> None:
+        self._phase, self._before = progress.phase, progress.done
+        self._started = self._seen = now
+        self._workers, self._utilisation = None, None
+        self._known = {(worker.name, worker.pid): worker.busy_seconds for worker in progress.workers}
+        self._busy = self._offered = 0.0
+
+    def _measure(self, workers: tuple[WorkerState, ...], now: float) -> None:
+        """Count what each worker has done since it was last seen: workers come and go."""
+        self._offered += len(workers) * max(0.0, now - self._seen)
+        self._seen, self._workers = now, workers
+        for worker in workers:
+            who, before = (worker.name, worker.pid), self._known.get((worker.name, worker.pid), 0.0)
+            begun_anew = worker.busy_seconds < before
+            self._busy += worker.busy_seconds - (0.0 if begun_anew else before)
+            self._known[who] = worker.busy_seconds
+        under_way = sum(now - max(w.since, self._started) for w in workers if w.trial is not None)
+        if self._offered > 0:
+            self._utilisation = min(1.0, (self._busy + max(0.0, under_way)) / self._offered)
+
+
+class StatusWriter:
+    """Writes ``path`` when a phase begins, then at most every two seconds, and at the end.
+
+    A file that cannot be written is gone without.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._latest: Progress | None = None
+        self._due = time.monotonic()
+        with contextlib.suppress(OSError):  # what an earlier process says of itself, and what it was killed writing
+            for old in (path, *path.parent.glob(f".{path.name}.*.tmp")):
+                old.unlink(missing_ok=True)
+
+    def update(self, progress: Progress) -> None:
+        """Write where a phase stands, if it is time to or has just begun."""
+        begins = self._latest is not None and self._latest.phase != progress.phase
+        self._latest = progress
+        if begins or time.monotonic() >= self._due:
+            self._write(progress)
+
+    def close(self) -> None:
+        """Write the last state."""
+        if self._latest is not None:
+            self._write(self._latest)
+
+    def _write(self, progress: Progress) -> None:
+        with contextlib.suppress(ConfigError):
+            write_atomic(self._path, json.dumps(Status.of(progress).to_json(), indent=1) + "\n")
+        self._due = time.monotonic() + EVERY
+
+
+def running_trials(workers: Sequence[WorkerState], retried: Mapping[int, Sequence[str]]) -> tuple[RunningTrial, ...]:
+    """Return what ``workers`` evaluate at this moment; ``retried`` holds by trial its earlier attempts."""
+    return tuple(
+        RunningTrial(w.trial, len(retried.get(w.trial, ())), w.name, w.since) for w in workers if w.trial is not None
+    )

@@ -1,0 +1,24 @@
+"""The command ``status``. Heavy modules are imported inside, when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+
+def status(options: argparse.Namespace) -> int:
+    """Show how a run stands, also while another process runs it; an unknown run raises with the nearest name."""
+    from nas.report.terminal import resume_command, say, show_status
+    from nas.runs import find_journal, folder_of
+    from nas.stand import look
+
+    folder = folder_of(options.results_dir, options.name)
+    find_journal(folder)
+    facts = look(folder).facts()
+    if facts["state"] not in ("running", "finished", "exhausted"):
+        facts["resume"] = resume_command(folder)
+    if options.json:
+        say(json.dumps(facts, indent=2))
+    else:
+        show_status(facts)
+    return 0
