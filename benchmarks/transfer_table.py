@@ -18,11 +18,13 @@ from common import show
 
 from nas.after.scaling_lookup import subject
 from nas.after.scaling_subjects import macs_of
-from nas.after.transfer import MOBILE, Size, solved
+from nas.after.transfer import Size, solved
 from nas.errors import NasError
 from nas.targets import Wanted
 
 IMAGENET = Wanted((3, 224, 224), 1000)
+MOBILE = 600_000_000
+"""MACs of the mobile setting."""
 HEAD = ("cells", "published N, F", "published", "ours there", "widest at the published N", "solved")
 
 

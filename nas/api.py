@@ -18,7 +18,7 @@ from nas.graph import Graph
 from nas.graph.graph import GRAPH_FORMAT
 from nas.plugins import load_built_in
 from nas.remote import given
-from nas.run.journal import Journal, MemoryJournal, Sink
+from nas.run.journal import Journal, MemoryJournal, Sink, read
 from nas.run.ledger import Ledger, fold
 from nas.run.loop import Executor, Loop, Settings
 from nas.runs import check_name
@@ -85,8 +85,9 @@ def search(
     With a ``scheduler`` (see :mod:`nas.searchers.schedulers`) most jobs have fewer than ``epochs``; what did well is
     asked once more with more of them; every evaluation counts as one of ``trials``.
     With ``workers`` or a ``ray_address`` the jobs run on Ray, on this machine or on the cluster there; the function
-    travels to the workers as :mod:`cloudpickle` writes it. ``lag`` K: a proposal sees the results of all but the last
-    K - 1 trials, whatever has arrived (0: whatever has arrived); by default 1, and on Ray twice the workers.
+    travels to the workers as :mod:`cloudpickle` writes it, and sees as many GPUs as ``gpus_per_trial``. With ``lag`` K,
+    a proposal sees the results of all but the last K - 1 trials (0: of whatever has arrived); by default 1, and on Ray
+    twice the workers.
     With a ``name`` every result is on disk in ``results_dir/name/journal.jsonl`` before it is used, and calling again
     with the same name and all else equal but ``trials`` goes on where the last call ended; without, the search lives in
     memory.
@@ -105,6 +106,7 @@ def search(
     searcher = _scheduled(searcher, named, scheduler, scheduler_args or {}, epochs)
     settings = Settings(task, trials, epochs, seed, max_params, max_macs)
     journal: Sink = MemoryJournal()
+    lag = _recorded_lag(Path(results_dir), name) if lag is None else lag
     executor, lag = _executor(evaluator, workers, ray_address, cpus_per_trial, gpus_per_trial, lag)
     ledger = Ledger(lag)
     if name is not None:
@@ -145,6 +147,14 @@ def _executor(
     places = Places(address, workers, cpus, gpus)
     seen = 2 * (workers or room(places)) if lag is None else lag
     return RayExecutor(places, partial(given, evaluator)), seen or None
+
+
+def _recorded_lag(results: Path, name: str | None) -> int | None:
+    """Return the lag of a search that goes on (0: whatever has arrived), None where there is none yet."""
+    path = results / (name or "") / "journal.jsonl"
+    if name is None or not path.is_file():
+        return None
+    return int(read(path)[0].get("study", {}).get("lag", 1) or 0)
 
 
 def _scheduled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def staging_of(folder: Path) -> Path:
+    """Return the folder beside ``folder`` where this process makes it, to move it there when it is whole."""
+    return folder.parent / f".{folder.name}.{os.getpid()}.new"
+
+
+def sweep_staging(folder: Path) -> None:
+    """Remove what processes that were killed while they made ``folder`` have left."""
+    for path in folder.parent.glob(f".{folder.name}.*.new"):
+        if path.name.removeprefix(f".{folder.name}.").removesuffix(".new").isdigit():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_json(path: Path, data: Any) -> None:

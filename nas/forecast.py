@@ -192,8 +192,7 @@ def _run(executor: Executor, jobs: Sequence[Job]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     waiting, running = list(jobs), 0
     while waiting or running:
-        # one at the least: an executor may have no workers before its first job
-        while waiting and running < max(1, executor.capacity):
+        while waiting and running < executor.capacity:
             executor.submit(waiting.pop(0))
             running += 1
         found = executor.wait(TICK)

@@ -33,9 +33,7 @@ def check_places(config: RunConfig) -> None:
     for name in OF_RAY:
         if config.executor != RAY and getattr(config, name) is not None:
             raise ConfigError(f"{flag(name)} goes with --executor ray, not with '{config.executor}'")
-    gpus = config.gpus_per_trial
-    if gpus is not None and gpus > 1 and gpus != int(gpus):
-        raise ConfigError(f"--gpus-per-trial must be a part of one GPU or a whole number of them, found {gpus:g}")
+    _places(config)
 
 
 def lag_of(config: RunConfig) -> int:

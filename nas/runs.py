@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ import tomli_w
 from nas.checkpoints import Checkpoints
 from nas.environment import environment
 from nas.errors import ConfigError, unknown
-from nas.files import sync_folder, write_atomic, write_json
+from nas.files import staging_of, sweep_staging, sync_folder, write_atomic, write_json
 from nas.finals import finalists, run_finals
 from nas.placing import LOGS, RAY
 from nas.plugins import naming
@@ -27,15 +26,12 @@ from nas.run.journal import Journal
 from nas.run.ledger import Ledger, fold
 from nas.run.loop import Executor, Loop
 from nas.run.onlook import Onlooker
-from nas.run.status import STATUS_FILE, Meter, Progress, StatusWriter, running_trials
+from nas.run.status import Observer, Progress, running_trials, watched
 from nas.searchers.schedulers import NONE
 from nas.study import CACHE, Study, assemble, completed
 from nas.types import Architecture, Trial
 
 NAME_RULE = "a name is at most 100 letters, digits, dots, dashes and underscores, and does not begin with a dot"
-
-
-Observer = Callable[[Progress], None]
 
 
 class Run:
@@ -54,7 +50,7 @@ class Run:
         """Start a new run in ``folder``, which must not exist; nothing is left behind when something is wrong."""
         check_name(folder.name)
         if folder.exists():
-            raise ConfigError(_taken(folder))
+            raise ConfigError(taken(folder))
         config = completed(config)
         study = assemble(config, folder=folder)
         start = [architecture.to_json() for architecture in study.start]
@@ -71,6 +67,8 @@ class Run:
         journal, events, warning = Journal.open(path)
         try:
             config = _elsewhere(config_of(events[0], folder.name), changes or {})
+            if config.executor == RAY:
+                (folder / LOGS).mkdir(exist_ok=True)
             start = [Architecture.from_json(data) for data in events[0].get("start", [])]
             study = assemble(config, start, folder)
             run = cls(folder, config, study, journal, fold(events, study.lag))
@@ -90,22 +88,15 @@ class Run:
 
     def execute(self, observe: Observer = lambda progress: None) -> str:
         """Search, compare and write everything; return ``finished``, ``exhausted`` or ``interrupted``."""
-        writer, meter = StatusWriter(self.folder / STATUS_FILE), Meter()
-
-        def watched(progress: Progress) -> None:
-            progress = meter.complete(progress)
-            writer.update(progress)
-            observe(progress)
-
         try:
-            reason = self._search(watched)
-            if reason != "interrupted":
-                reason = self._finish(reason, watched)
-            self.journal.append([{"event": "stopped", "reason": reason, "time": time.time()}])
-            write_outputs(self.folder)
-            return reason
+            with watched(self.folder, observe) as observe:
+                reason = self._search(observe)
+                if reason != "interrupted":
+                    reason = self._finish(reason, observe)
+                self.journal.append([{"event": "stopped", "reason": reason, "time": time.time()}])
+                write_outputs(self.folder)
+                return reason
         finally:
-            writer.close()
             self.study.executor.close()
             self.journal.close()
 
@@ -168,7 +159,7 @@ class Run:
         """Run, or go on with, an equally long random search in a run of its own below this one."""
         folder = self.folder / BASELINE
         if folder.exists():
-            run = Run.resume(folder)
+            run = Run.resume(folder, {name: getattr(self.config, name) for name in CHANGEABLE})
             self.warning = run.warning
         else:
             seed = self.config.seed + 1
@@ -207,7 +198,9 @@ def _elsewhere(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
             raise ConfigError(f"a run cannot be resumed with another {flag(name)}; allowed: {_flags(CHANGEABLE)}")
     if changes.get("executor", config.executor) != RAY:  # what is left of a cluster does not hinder
         config = replace(config, ray_address=None, workers=None, gpus_per_trial=None)
-    paths = {name: str(Path(changes[name]).resolve()) for name in ("data_dir", "table") if name in changes}
+    elif "executor" in changes:  # a Ray of its own, where no address is given
+        config = replace(config, ray_address=None)
+    paths = {name: str(Path(changes[name]).resolve()) for name in ("data_dir", "table") if changes.get(name)}
     return RunConfig.from_json({**config.to_json(), **changes, **paths}, "resume")
 
 
@@ -220,15 +213,27 @@ def write_new(folder: Path, header: dict[str, Any]) -> Journal:
 
     The ``header`` holds its configuration and becomes the first event of its journal.
     """
-    staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
-    try:
-        _sweep(folder)
-        (staging / CACHE).mkdir(parents=True)
+
+    def fill(staging: Path) -> None:
+        (staging / CACHE).mkdir()
         if header["config"]["executor"] == RAY:
             (staging / LOGS).mkdir()
-        write_atomic(staging / "config.toml", tomli_w.dumps(header["config"]))
+
+    return write_folder(folder, {**header, "time": time.time()}, header["config"], fill)
+
+
+def write_folder(
+    folder: Path, header: Mapping[str, Any], settings: Mapping[str, Any], fill: Callable[[Path], None]
+) -> Journal:
+    """Write a run of any kind as :func:`write_new` does: its ``settings`` as TOML, and what ``fill`` writes to it."""
+    staging = staging_of(folder)
+    try:
+        sweep_staging(folder)
+        staging.mkdir(parents=True)
+        fill(staging)
+        write_atomic(staging / "config.toml", tomli_w.dumps(dict(settings)))
         write_json(staging / "environment.json", environment())
-        journal = Journal.create(staging / "journal.jsonl", {**header, "time": time.time()})
+        journal = Journal.create(staging / "journal.jsonl", dict(header))
         sync_folder(staging)
         staging.rename(folder)
         sync_folder(folder.parent)
@@ -237,20 +242,14 @@ def write_new(folder: Path, header: dict[str, Any]) -> Journal:
         if not isinstance(error, OSError):
             raise
         if folder.exists():
-            raise ConfigError(_taken(folder)) from None
+            raise ConfigError(taken(folder)) from None
         raise ConfigError(f"run folder '{folder}' cannot be created: {error.strerror}") from None
     journal.path = folder / "journal.jsonl"
     return journal
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed while they created this run have left."""
-    for path in folder.parent.glob(f".{folder.name}.*.new"):
-        if path.name.removeprefix(f".{folder.name}.").removesuffix(".new").isdigit():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _taken(folder: Path) -> str:
+def taken(folder: Path) -> str:
+    """Return the message for a run that exists already."""
     return f"run '{folder.name}' exists already in '{folder.parent}'; resume it or choose another name"
 
 

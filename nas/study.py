@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,8 @@ def completed(config: RunConfig) -> RunConfig:
     for name, epochs in EPOCHS.items():
         data.setdefault(name, epochs)
     data["searcher"], data["scheduler"] = spelled_out(config.searcher, config.scheduler, config.trials)
-    data.setdefault("lag", lag_of(config))
+    if "lag" not in data:
+        data["lag"] = lag_of(replace(config, evaluator=evaluator))
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else "none")
     if config.searcher == "random":
         data["baseline"] = "none"

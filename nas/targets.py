@@ -68,11 +68,8 @@ def find(text: str, size: Wanted, plugins: Sequence[str] = (), results: Path = P
         return Target(text, graph, key(graph), {})
     if text in genotypes:
         _no_heads(text, size)
-        cells = genotypes[text].genotype.cells()
-        skeleton = import_module("search_spaces.large_skeleton").darts_cifar
-        task = Task(text, size.shape or (3, 32, 32), size.classes or 10)
-        graph = skeleton(cells, task, size.width or 36, size.depth or 6)
-        return Target(text, graph, key(graph), dict(cells))
+        graph = import_module("nas.after.scaling_lookup").of_genotype(text, size).sized()
+        return Target(text, graph, key(graph), dict(genotypes[text].genotype.cells()))
     raise ConfigError(unknown("network, genotype or file", text, [*networks, *genotypes]))
 
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from nas.after.compare_settings import CompareSettings
+from nas.after.scaling_lookup import of_architecture, searched_on, subject
+from nas.after.scaling_subjects import Subject
 from nas.api import load
 from nas.errors import ConfigError, GraphError, NasError, one_line
 from nas.graph import Graph, cost, key
 from nas.plugins import load_built_in, load_plugin
-from nas.preparation import as_trained, preparer
 from nas.report.view import BASELINE
 from nas.run.config import RunConfig, config_of
 from nas.run.journal import read
 from nas.run.ledger import fold
 from nas.run.status import Progress
 from nas.runs import Run
-from nas.space import SPACES, Cells
-from nas.targets import Wanted, find
+from nas.starts import is_path
+from nas.targets import Wanted
 from nas.training.recipe import Recipe
-from nas.types import Architecture, Task
 
-GENOTYPE_SIZE = (36, 6)
-"""Width and depth of a genotype's network: the published 20 layers for CIFAR-10 (arXiv:1806.09055, appendix A.2.1)."""
 Observer = Callable[[Progress], None]
 Build = Callable[[Recipe | None], Graph]
 """Returns a network as a recipe trains it, with the heads and dropped paths that it asks for; None: as it is."""
@@ -81,9 +78,10 @@ def candidates_of(settings: CompareSettings, results: Path, observe: Observer) -
     for plugin in settings.config.plugins:
         load_plugin(plugin)
     found = []
-    for text in settings.candidates:
-        found.append(_candidate(text, settings, results))
-        if settings.against_random and found[-1].kind == "run":
+    named = _apart([_candidate(text, settings, results) for text in settings.candidates], settings.candidates)
+    for text, candidate in zip(settings.candidates, named, strict=True):
+        found.append(candidate)
+        if settings.against_random and candidate.kind == "run":
             found.append(_random(results / text, settings, observe))
     if settings.against_random and not any(candidate.kind == "random" for candidate in found):
         raise ConfigError("--against-random compares runs with random search, and no candidate is a run")
@@ -98,37 +96,55 @@ def candidates_of(settings: CompareSettings, results: Path, observe: Observer) -
 
 
 def _candidate(text: str, settings: CompareSettings, results: Path) -> Candidate:
+    """Return what ``text`` names, built as a transfer to the dataset would be; files of graphs keep their classes."""
     task, config = settings.task, settings.config
-    size = Wanted(task.input_shape, _classes_of(text, task))
-    networks = import_module("search_spaces.networks.registry").NETWORKS
+    kind = _kind(text, results)
+    size = Wanted(task.input_shape, None if kind == "graph" else task.classes)
+    if kind not in ("network", "graph"):  # those have a size of their own
+        size = replace(size, width=config.width, depth=config.depth)
     try:
-        if text in networks:
-            return _finished(text, "network", _named(networks[text], task), settings)
-        if (folder := results / text) and (folder / "best" / "architecture.json").is_file():
-            run = _config(folder)
-            best = _architecture(load(folder / "best" / "architecture.json"))
-            candidate = _finished(text.rstrip("/"), "run", _built(best, task, config, run), settings)
-            queries = fold(read(folder / "journal.jsonl"), run.lag or None).queries
-            return replace(candidate, queries=queries)
-        target = find(text, size, config.plugins, results)
-        if target.cells and text in import_module("search_spaces.genotypes").GENOTYPES:
-            cells = Cells(target.cells, import_module("search_spaces.large_skeleton").darts_cifar)
-            width, depth = (config.width or GENOTYPE_SIZE[0]), (config.depth or GENOTYPE_SIZE[1])
-            return _finished(text, "genotype", _stacked(cells, task, width, depth), settings)
-        loaded = load(Path(text))
-        if isinstance(loaded, Architecture):
-            return _finished(Path(text).stem, "architecture", _built(loaded, task, config, None), settings)
-        return _finished(Path(text).stem, "graph", lambda recipe: target.graph, settings)
+        found = subject(text, size, config.plugins, results)
+        if kind != "run":
+            return _finished(found.name, kind, _build(found), settings)
+        candidate = _finished(text.rstrip("/"), kind, _build(found), settings)
     except GraphError as error:
         raise ConfigError(f"candidate '{text}' cannot be built for dataset '{task.name}': {one_line(error)}") from None
+    folder = results / text
+    ledger = fold(read(folder / "journal.jsonl"), _config(folder).lag or None)
+    return replace(candidate, queries=ledger.queries)
 
 
-def _classes_of(text: str, task: Task) -> int | None:
-    """Return the classes to build for: a graph in a file has those it has."""
+def _kind(text: str, results: Path) -> str:
+    """Return the kind of what ``text`` names, in the order in which :func:`subject` looks."""
+    if text in import_module("search_spaces.networks.registry").NETWORKS:
+        return "network"
+    if not text.startswith(".") and (results / text / "best" / "architecture.json").is_file():
+        return "run"
+    if text in import_module("search_spaces.genotypes").GENOTYPES and not is_path(text):
+        return "genotype"
     try:
-        return None if Path(text).is_file() and isinstance(load(Path(text)), Graph) else task.classes
+        return "graph" if Path(text).is_file() and isinstance(load(Path(text)), Graph) else "architecture"
     except NasError:
-        return task.classes  # what is wrong with the file is told when it is read for good
+        return "architecture"  # what is wrong with the file is told when it is read for good
+
+
+def _build(found: Subject) -> Build:
+    def build(recipe: Recipe | None) -> Graph:
+        if recipe is None:
+            return found.sized()
+        return found.sized(aux=bool(recipe.aux_weight), drop_path=recipe.drop_path or 0.0)
+
+    return build
+
+
+def _apart(found: Sequence[Candidate], written: Sequence[str]) -> list[Candidate]:
+    """Call candidates of one name by what the user wrote; the same thing written in two ways raises ConfigError."""
+    names = [candidate.name for candidate in found]
+    told = [str(Path(text)) if names.count(name) > 1 else name for name, text in zip(names, written, strict=True)]
+    for name in told:
+        if told.count(name) > 1:
+            raise ConfigError(f"candidate '{name}' is given twice")
+    return [replace(candidate, name=name) for candidate, name in zip(found, told, strict=True)]
 
 
 def _config(folder: Path) -> RunConfig:
@@ -136,11 +152,6 @@ def _config(folder: Path) -> RunConfig:
     for plugin in config.plugins:
         load_plugin(plugin)
     return config
-
-
-def _architecture(found: Architecture | Graph) -> Architecture:
-    assert isinstance(found, Architecture)
-    return found
 
 
 def _finished(name: str, kind: str, build: Build, settings: CompareSettings) -> Candidate:
@@ -158,50 +169,6 @@ def _finished(name: str, kind: str, build: Build, settings: CompareSettings) -> 
     return Candidate(name, kind, plain, tuple(trained), total.params, total.macs)
 
 
-def _named(info: Any, task: Task) -> Build:
-    takes = inspect.signature(info.function).parameters
-
-    def build(recipe: Recipe | None) -> Graph:
-        asked: dict[str, Any] = {}
-        if recipe is not None:
-            asked |= {"aux": True} if recipe.aux_weight else {}
-            asked |= {"drop_path": recipe.drop_path} if recipe.drop_path else {}
-        asked = {name: value for name, value in asked.items() if name in takes}
-        try:
-            graph: Graph = info.function(task.input_shape, task.classes, **asked)
-        except GraphError:
-            if "aux" not in asked:
-                raise
-            del asked["aux"]  # small images leave no room for the head
-            graph = info.function(task.input_shape, task.classes, **asked)
-        return graph
-
-    return build
-
-
-def _stacked(cells: Cells, task: Task, width: int, depth: int) -> Build:
-    def build(recipe: Recipe | None) -> Graph:
-        asked = None if recipe is None else as_trained(cells, task, width, depth, recipe)
-        return asked or cells.network(task, width, depth)
-
-    return build
-
-
-def _built(architecture: Architecture, task: Task, config: RunConfig, run: RunConfig | None) -> Build:
-    """Return the network of an architecture at the user's width and depth, else those of its run, else the space's."""
-    space = SPACES[architecture.space].with_args(dict(architecture.args))
-    width = config.width or (run.width if run else None)
-    depth = config.depth or (run.depth if run else None)
-
-    def build(recipe: Recipe | None) -> Graph:
-        prepared = preparer(space, task, width, depth, recipe=recipe)(architecture)
-        if prepared.problem or prepared.graph is None:
-            raise GraphError(prepared.problem or f"space '{space.name}' describes no network")
-        return prepared.graph
-
-    return build
-
-
 def _random(folder: Path, settings: CompareSettings, observe: Observer) -> Candidate:
     config = _config(folder)
     if config.searcher == "random":
@@ -213,7 +180,11 @@ def _random(folder: Path, settings: CompareSettings, observe: Observer) -> Candi
     if best is None:
         raise ConfigError(f"--against-random: no trial of the random search of run '{folder.name}' has a score")
     name = f"{folder.name}/{BASELINE}"
-    candidate = _finished(name, "random", _built(best.architecture, settings.task, settings.config, config), settings)
+    task, asked = settings.task, settings.config
+    size = Wanted(task.input_shape, task.classes, asked.width, asked.depth)
+    images = searched_on(folder)
+    own = of_architecture(name, best.architecture, size, (config.width, config.depth), images and images[0])
+    candidate = _finished(name, "random", _build(own), settings)
     return replace(candidate, of=folder.name, queries=ledger.queries)
 
 

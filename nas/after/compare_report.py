@@ -270,11 +270,12 @@ def published_section(table: Data) -> str:
         )
         if any(row.get(name) is not None for row in table["rows"])
     ]
-    head = [f"| network | {' | '.join(title for title, _ in columns)} | source |", f"|---|{'---:|' * len(columns)}---|"]
+    titles = " | ".join(title for title, _ in columns)
+    head = [f"| network | {titles} | source | remark |", f"|---|{'---:|' * len(columns)}---|---|"]
     lines = []
     for row in table["rows"]:
         cells = [row.get(name) for _, name in columns]
         shown = [f"{c:g}" if isinstance(c, float) else c or "" for c in cells]
-        lines.append(f"| {row['network']} | {' | '.join(shown)} | {row['source']} |")
+        lines.append(f"| {row['network']} | {' | '.join(shown)} | {row['source']} | {row['remark'] or ''} |")
     how = "Published by others and trained under recipes of their own: not to be ranked with what was measured here."
     return "\n".join([f"## Published: {table['title']}", "", how, "", *head, *lines])

@@ -37,7 +37,9 @@ from nas.after.compare_settings import CompareSettings
 from nas.after.latency import BATCHES
 from nas.after.statistics import LEVEL, Interval, Paired, holm, least_p, mean_interval, paired
 from nas.errors import ConfigError
+from nas.evaluators.notes import not_applied
 from nas.files import read_json
+from nas.graph import Graph
 from nas.report.reference import TITLES, fitting, rows
 from nas.run.journal import read
 
@@ -157,6 +159,8 @@ def verdict(mean: float, p: float | None) -> str:
 
 def _rows(view: CompareView, recipe: str, differences: Differences) -> list[dict[str, Any]]:
     found = []
+    place = view.settings.recipe_names.index(recipe)
+    numbers = view.settings.actual_recipes[place]
     for index, candidate in enumerate(view.candidates):
         finals, scores = view.ledger.of(index, recipe), view.ledger.scores(index, recipe)
         taken = [f["seconds"] for f in finals.values() if f["score"] is not None]
@@ -172,7 +176,7 @@ def _rows(view: CompareView, recipe: str, differences: Differences) -> list[dict
             "interval": _interval(mean_interval(list(scores.values()))),
             "seconds": statistics.fmean(taken) if taken else None,
             "latency": latency,
-            "not_applied": sorted({x for f in finals.values() for x in f.get("notes", {}).get("not_applied", ())}),
+            "not_applied": not_applied(numbers, Graph.from_json(candidate["trained"][place] or candidate["graph"])),
             "difference": differences.get((recipe, index, 0)),
         }
         found.append(row)

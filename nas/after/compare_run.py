@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +19,10 @@ from nas.placing import final_executor_of
 from nas.run.journal import Journal
 from nas.run.loop import Executor
 from nas.run.seeds import FINAL, derive
-from nas.run.status import STATUS_FILE, Meter, Progress, StatusWriter, running_trials
+from nas.run.status import Observer, Progress, running_trials, watched
 from nas.runs import check_name, find_journal, write_new
 from nas.tested import Step, Tested
 from nas.types import Architecture, Job, Metrics
-
-Observer = Callable[[Progress], None]
 
 
 class CompareRun:
@@ -85,21 +83,14 @@ class CompareRun:
 
     def execute(self, observe: Observer = lambda progress: None) -> str:
         """Measure latencies, train, test and write everything; return ``finished`` or ``interrupted``."""
-        writer, meter = StatusWriter(self.folder / STATUS_FILE), Meter()
-
-        def watched(progress: Progress) -> None:
-            progress = meter.complete(progress)
-            writer.update(progress)
-            observe(progress)
-
         try:
-            self._measure_latencies(watched)
-            reason = "finished" if self._train(watched) else "interrupted"
-            self.journal.append([{"event": "stopped", "reason": reason, "time": time.time()}])
-            write_comparison(self.folder)
-            return reason
+            with watched(self.folder, observe) as observe:
+                self._measure_latencies(observe)
+                reason = "finished" if self._train(observe) else "interrupted"
+                self.journal.append([{"event": "stopped", "reason": reason, "time": time.time()}])
+                write_comparison(self.folder)
+                return reason
         finally:
-            writer.close()
             self.journal.close()
 
     def _measure_latencies(self, observe: Observer) -> None:

@@ -5,7 +5,6 @@ An export is a folder that exists whole or not at all.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from nas.after.export_card import Written, model_card
 from nas.after.export_formats import FORMATS, Network, difference, images_of, naming_format, new_network, run_module
 from nas.after.export_subject import Subject
 from nas.errors import ConfigError, unknown
-from nas.files import sync_folder, write_atomic, write_json
+from nas.files import staging_of, sweep_staging, sync_folder, write_atomic, write_json
 
 TOLERANCE = 1e-5
 """The largest difference of an output that a format may have, as a share of the outputs' largest magnitude."""
@@ -51,9 +50,9 @@ def export(subject: Subject, folder: Path, formats: Sequence[str], fold: bool = 
     _check_place(folder)
     original = new_network(subject.graph, subject.output, subject.weights)
     network = original.folded() if fold else original
-    staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
+    staging = staging_of(folder)
     try:
-        _sweep(folder)
+        sweep_staging(folder)
         staging.mkdir()
         written = _write_all(subject.stem, original, network, formats, staging)
         write_json(staging / "graph.json", network.graph.to_json())
@@ -76,13 +75,6 @@ def _check_place(folder: Path) -> None:
         raise ConfigError(f"-o '{folder}': the folder '{folder.parent}' does not exist")
     if folder.is_file() or folder.is_symlink() or (folder.is_dir() and any(folder.iterdir())):
         raise ConfigError(f"-o '{folder}' exists already; name a new folder")
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what exports to this folder that were killed have left."""
-    for path in folder.parent.glob(f".{folder.name}.*.new"):
-        if path.name.removeprefix(f".{folder.name}.").removesuffix(".new").isdigit():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_all(stem: str, original: Network, network: Network, formats: Sequence[str], folder: Path) -> list[Written]:

@@ -18,6 +18,7 @@ from nas.files import read_json
 from nas.graph import Graph, cost, key
 from nas.plugins import load_built_in, load_plugin
 from nas.report.view import RunView, load_view
+from nas.run.seeds import FINAL, derive
 from nas.starts import is_path
 from nas.targets import Wanted, find
 
@@ -167,9 +168,10 @@ def _versions(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _final_training(view: RunView) -> Training:
+    """Return how the run's weights were trained: those of seed number 0, whose score stands first or there is none."""
     config = view.config
     recipe = config.final_recipe if isinstance(config.final_recipe, dict) else config.recipe
-    own = [row.scores for row in view.scores() if row.role == "search"]
+    finals = {f["number"]: f["score"] for f in view.ledger.finals if f["role"] == "search" and f["score"] is not None}
     parts = ("train", "validation")
     job = {
         "dataset": config.dataset,
@@ -183,8 +185,8 @@ def _final_training(view: RunView) -> Training:
         parts,
         recipe if isinstance(recipe, dict) else {},
         config.final_epochs,
-        config.seed,
-        own[0] if own else (),
+        derive(config.seed, 0, 0, FINAL),
+        tuple(finals[number] for number in sorted(finals)) if 0 in finals else (),
         None,
         _moments(job, parts),
     )

@@ -43,12 +43,14 @@ def run(options: argparse.Namespace) -> int:
     from nas.after.training_run import digest_of
     from nas.after.training_show import launch, settings_of
     from nas.report.terminal import say
+    from nas.training.data import images_named
 
     wish = Wish(options.data, options.task, options.freeze, options.probe, options.lr_factor)
     settings, results = settings_of(options, "finetune", None), options.results_dir
     size, dropped = (settings.width, settings.depth), settings.actual_recipe.drop_path or 0.0
     graph = network_of(settings.target, settings.task, *size, settings.plugins, results, dropped)
-    given = weights_for(graph, options.weights, settings.target, settings.dataset, results, options.new_classifier)
+    images = images_named(settings.dataset, settings.data_dir)
+    given = weights_for(graph, options.weights, settings.target, images, results, options.new_classifier)
     chosen = plan(graph, images_per_class(settings, wish), wish)
     content = given.content(chosen)
     start = {

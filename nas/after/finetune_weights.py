@@ -74,16 +74,17 @@ def network_of(
 
 
 def weights_for(
-    graph: Graph, text: str | None, target: str, dataset: str, results: Path = Path("results"), renew: bool = False
+    graph: Graph, text: str | None, target: str, images: str, results: Path = Path("results"), renew: bool = False
 ) -> Given:
     """Return the weights for ``graph`` that ``text`` names, a run or a safetensors file; None is the run ``target``.
 
     The names in a file may be ours, torchvision's or timm's, see :func:`nas.after.names.matched`. The classifier is new
-    where it has another number of classes, where the run was trained on another ``dataset``, and with ``renew``.
+    where it has another number of classes, where the run was trained on others than ``images``, as
+    :func:`nas.training.data.images_named` names them, and with ``renew``.
     """
     path = _file(text, target, results)
-    before = dataset_of(path)
-    found = matched(graph, read_tensors(path), str(path), renew or (before is not None and before != dataset))
+    before = images_of(path)
+    found = matched(graph, read_tensors(path), str(path), renew or (before is not None and before != images))
     layers = len(shapes_of_state(graph))
     said = f"{layers - len(found.fresh)} of {layers} layers from {path}"
     if not found.ours:
@@ -95,15 +96,19 @@ def weights_for(
     return Given(found.tensors, said)
 
 
-def dataset_of(weights: Path) -> str | None:
-    """Return the dataset that the run whose file ``weights`` is was trained on; None for any other file."""
+def images_of(weights: Path) -> str | None:
+    """Return what names the images that the run whose file ``weights`` is was trained on; None for any other file."""
+    from nas.training.data import images_named
+
     folder = weights.parent.parent if weights.parent.name == "best" else weights.parent
     journal = folder / "journal.jsonl"
     if weights.name != WEIGHTS or not journal.is_file():
         return None
     if is_training(folder):
-        return load_training(folder).settings.dataset
-    return config_of(read(journal)[0], folder.name).dataset
+        settings = load_training(folder).settings
+        return images_named(settings.dataset, settings.data_dir)
+    config = config_of(read(journal)[0], folder.name)
+    return None if config.dataset is None else images_named(config.dataset, config.data_dir)
 
 
 def _trained(text: str, results: Path) -> Path | None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from nas.errors import EvaluationError
 from nas.graph import Graph
 from nas.graph.module import build_module
+from nas.training.place import typed_failures
 
 BATCHES = (1, 64)
 WARM_UP = 3
@@ -40,14 +42,16 @@ def measure_latency(graph: Graph, batch: int, threads: int | None = None, device
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
+    seconds: list[float] = []
     try:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        with typed_failures(), torch.random.fork_rng(devices=[]), torch.inference_mode():
             module = build_module(graph, (graph.outputs[0][0],)).eval()
             module.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
             images = torch.randn(batch, *graph.input_shape).to(place, memory_format=torch.channels_last)
             seconds = _passes(module, images, place)
-    except (MemoryError, torch.OutOfMemoryError):
-        seconds = []
+    except EvaluationError as error:
+        if error.kind != "oom":
+            raise
     finally:
         torch.set_num_threads(before)
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"

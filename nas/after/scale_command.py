@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 HELP = "scale a network in width, depth and resolution together (EfficientNet's way), or by one of them"
 DIMENSIONS = ("compound", "depth", "width", "resolution", "all")
 PRESETS = ("efficientnet",)
+PHIS = "0..7"
 MOST_PHI = 10
+OWN = ("alpha", "beta", "gamma", "phi", "input", "classes", "width", "depth", "search", "table", "step")
+"""What says how something is scaled; a published family has all of it."""
 
 
 def register(command: Any) -> None:
@@ -32,7 +35,7 @@ def register(command: Any) -> None:
     sub.add_argument("target", metavar="RUN|FILE|NETWORK", nargs="?", help=text)
     for name, default, what in (("alpha", 1.2, "depth"), ("beta", 1.1, "width"), ("gamma", 1.15, "resolution")):
         sub.add_argument(f"--{name}", metavar="X", type=float, help=f"factor of the {what} (default: {default:g})")
-    sub.add_argument("--phi", metavar="A..B", default="0..7", help="exponents: 0..7, or a list 1,2.5 (default: 0..7)")
+    sub.add_argument("--phi", metavar="A..B", help="exponents: 0..7, or a list 1,2.5 (default: 0..7)")
     text = "compound; depth, width or resolution alone at 2^phi times the MACs; all: the four beside each other"
     sub.add_argument("--by", choices=DIMENSIONS, default="compound", metavar="HOW", help=text)
     text = "how far alpha * beta^2 * gamma^2 and a candidate's MACs may be from twice, as a share (default: 0.05)"
@@ -88,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         factors.check(options.tolerance)
     dimensions = DIMENSIONS[:-1] if options.by == "all" else (options.by,)
-    members = scale(scaler, factors, phis(options.phi), dimensions)
+    members = scale(scaler, factors, phis(PHIS if options.phi is None else options.phi), dimensions)
     _write(options, members, scaler.subject.architecture)
     if options.json:
         data = {"target": options.target, "factors": vars(factors), "product": factors.product}
@@ -117,8 +120,10 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--search and --table both tell accuracies; give one of them")
     if options.search != bool(options.dataset):
         raise ConfigError("--search and --dataset go together: candidates are trained on a dataset")
-    if options.preset and options.by != "compound":
-        raise ConfigError("--preset is a published family; --by goes with a RUN, FILE or NETWORK")
+    given = [name for name in OWN if not (getattr(options, name) is None or getattr(options, name) is False)]
+    given += ["by"] if options.by != "compound" else []
+    if options.preset and given:
+        raise ConfigError(f"--preset is a published family; --{given[0]} goes with a RUN, FILE or NETWORK")
     for name in ("batch_size", "seeds", "epochs", "train_images", "image_size", "threads"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -181,7 +186,7 @@ def _searched(options: argparse.Namespace, scaler: Scaler, trainer: Trainer | No
     if trainer is None:
         found = s.from_table(scaler, options.table, options.tolerance)
         return found, s.best_of(found).factors
-    candidates = s.grid(scaler, options.tolerance, options.step or s.STEP)
+    candidates = s.grid(scaler, options.tolerance, s.STEP if options.step is None else options.step)
     trainer.check(c.member for c in candidates)
     path = options.journal or options.results_dir / "scale" / f"{scaler.subject.name}.csv"
     file = s.GridFile(path, trainer.settings(scaler.subject.scaled(1.0, 1.0, scaler.base_side).graph))
@@ -284,11 +289,11 @@ def _write(options: argparse.Namespace, members: Sequence[Member], architecture:
     """Write the members that keep the budgets: the folder is there whole or not at all."""
     if not options.output:
         return
-    from nas.files import write_json
+    from nas.files import staging_of, sweep_staging, write_json
 
     folder: Path = options.output
-    staged = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(staged, ignore_errors=True)
+    staged = staging_of(folder)
+    sweep_staging(folder)
     try:
         for member in members:
             if member.over:

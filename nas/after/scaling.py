@@ -102,6 +102,12 @@ class Budget:
     memory: int | None = None
     batch: int = 32
 
+    @property
+    def text(self) -> str:
+        """The flags that set it."""
+        pairs = (("--max-macs", self.macs), ("--max-memory", self.memory))
+        return " and ".join(f"{flag} {most}" for flag, most in pairs if most is not None)
+
     def over(self, macs: int, memory: int) -> tuple[str, ...]:
         """Return which budgets are exceeded."""
         pairs = (("MACs", macs, self.macs), ("memory", memory, self.memory))

@@ -58,7 +58,7 @@ def subject(
     if text in NETWORKS:
         return _network(NETWORKS[text], size)
     if text in GENOTYPES:
-        return _genotype(text, size)
+        return of_genotype(text, size)
     raise ConfigError(unknown("run, network, genotype or file", text, [*NETWORKS, *GENOTYPES]))
 
 
@@ -72,13 +72,20 @@ def _best_of(folder: Path, size: Wanted) -> Subject:
         load_plugin(plugin)
     found = load(folder / "best" / "architecture.json")
     assert isinstance(found, Architecture)
-    trained = folder / "best" / "graph.json"
-    if trained.is_file():  # the images and classes of the search
-        graph = load(trained)
-        assert isinstance(graph, Graph)
-        classes = cost(graph).output_shape[-1]
-        size = replace(size, shape=size.shape or graph.input_shape, classes=size.classes or classes)
-    return of_architecture(folder.name, found, size, (config.width, config.depth))
+    images = searched_on(folder)
+    if images is not None:
+        size = replace(size, shape=size.shape or images[0], classes=size.classes or images[1])
+    return of_architecture(folder.name, found, size, (config.width, config.depth), images and images[0])
+
+
+def searched_on(folder: Path) -> tuple[Shape, int] | None:
+    """Return the images (C, H, W) and classes of the search in ``folder``; None where it built no network."""
+    path = folder / "best" / "graph.json"
+    if not path.is_file():
+        return None
+    graph = load(path)
+    assert isinstance(graph, Graph)
+    return graph.input_shape, cost(graph).output_shape[-1]
 
 
 def _of_file(text: str, size: Wanted) -> Subject:
@@ -105,7 +112,8 @@ def _network(info: NetworkInfo, size: Wanted) -> Subject:
     return fixed
 
 
-def _genotype(name: str, size: Wanted) -> Subject:
+def of_genotype(name: str, size: Wanted) -> Subject:
+    """Return the subject of published cells: its size is the published one for such images where no other is asked."""
     task = _task(name, size)
     width, depth = PUBLISHED_SIZE.get(name, DARTS_SIZE)[_side(task) >= MEDIUM]
     build = build_for(_side(task), GENOTYPES[name].genotype.cells(), genotype=name)
@@ -113,9 +121,16 @@ def _genotype(name: str, size: Wanted) -> Subject:
 
 
 def of_architecture(
-    name: str, architecture: Architecture, size: Wanted, own: tuple[int | None, int | None] = (None, None)
+    name: str,
+    architecture: Architecture,
+    size: Wanted,
+    own: tuple[int | None, int | None] = (None, None),
+    images: Shape | None = None,
 ) -> Subject:
-    """Return the subject of an architecture whose search had width and depth ``own`` (None: its space's)."""
+    """Return the subject of an architecture whose search had width and depth ``own`` (None: its space's).
+
+    For the ``images`` of its search it stands on the skeleton of the search, of that size.
+    """
     space = SPACES[architecture.space].with_args(dict(architecture.args))
     described = space.describe(architecture)
     task = _task(name, size)
@@ -131,12 +146,13 @@ def of_architecture(
     if not hasattr(described, "network"):
         raise ConfigError(f"'{name}' is of space '{architecture.space}', which describes no network")
     searched = (own[0] or space.width, own[1] or space.depth)
-    larger = _side(task) >= MEDIUM
+    larger = _side(task) >= MEDIUM and task.input_shape != images
     width, depth = DARTS_SIZE[1] if larger else searched
     if not hasattr(described, "cells"):
-        return FixedSubject(name, task, lambda task: described.network(task, *searched))
+        width, depth = size.width or searched[0], size.depth or searched[1]
+        return FixedSubject(name, task, lambda task: described.network(task, width, depth))
     network = partial(described.skeleton, described.cells) if isinstance(described, Cells) else described.network
-    build = build_for(_side(task), described.cells, network)
+    build = build_for(_side(task), described.cells, network) if larger else network
     return CellSubject(name, task, size.width or width, size.depth or depth, build, DARTS_SIZE[larger][1], architecture)
 
 

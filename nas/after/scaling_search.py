@@ -66,8 +66,8 @@ class Candidate:
 def grid(scaler: Scaler, tolerance: float = TOLERANCE, step: float = STEP) -> list[Candidate]:
     """Return the candidates: factors in steps whose product and whose network's MACs are within ``tolerance`` of twice.
 
-    Of factors that come to the same network those are kept whose product is nearest to 2. Raises :class:`ConfigError`
-    where there are none.
+    Of factors that come to the same network those are kept whose product is nearest to 2; networks over the budget of
+    ``scaler`` are left out. Raises :class:`ConfigError` where there are none.
     """
     if not 0 < step <= 1:
         raise ConfigError(f"--step must be a number above 0 and at most 1, found {step:g}")
@@ -85,7 +85,19 @@ def grid(scaler: Scaler, tolerance: float = TOLERANCE, step: float = STEP) -> li
             f"no factors in steps of {step:g} give a network of twice the MACs within {tolerance:.0%}; the nearest has "
             f"{nearest:.3g} times; widen --tolerance, shorten --step, or begin with a larger --width or --depth"
         )
-    return sorted(kept, key=lambda c: (c.factors.alpha, c.factors.beta, c.factors.gamma))
+    return sorted(_within(scaler, kept), key=lambda c: (c.factors.alpha, c.factors.beta, c.factors.gamma))
+
+
+def _within(scaler: Scaler, found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates within the budget."""
+    kept = [c for c in found if not c.member.over]
+    if not kept:
+        macs, memory = min(c.member.macs for c in found), min(c.member.memory for c in found)
+        raise ConfigError(
+            f"all candidates, which have about twice the base's MACs, are over {scaler.budget.text}: the least are "
+            f"{macs:,} MACs and {memory:,} bytes"
+        )
+    return kept
 
 
 def candidate(scaler: Scaler, factors: Factors, accuracies: Sequence[float] = ()) -> Candidate:
@@ -101,8 +113,8 @@ def best_of(candidates: Sequence[Candidate]) -> Candidate:
 def from_table(scaler: Scaler, path: Path, tolerance: float = TOLERANCE) -> list[Candidate]:
     """Return the candidates of a CSV file with the columns alpha, beta, gamma and accuracy, a row a training.
 
-    Rows of the same factors are seeds. Factors that break the constraint by more than ``tolerance`` raise
-    :class:`ConfigError`, as does a file that is no such table.
+    Rows of the same factors are seeds; networks over the budget of ``scaler`` are left out. Factors that break the
+    constraint by more than ``tolerance`` raise :class:`ConfigError`, as does a file that is no such table.
     """
     rows = list(csv.DictReader(io.StringIO(read_text(path))))
     wanted = ("alpha", "beta", "gamma", "accuracy")
@@ -122,7 +134,7 @@ def from_table(scaler: Scaler, path: Path, tolerance: float = TOLERANCE) -> list
         except ConfigError as error:
             raise ConfigError(f"--table {path}, line {line}: {error}") from None
         scores.setdefault(factors, []).append(accuracy)
-    return [candidate(scaler, factors, found) for factors, found in scores.items()]
+    return _within(scaler, [candidate(scaler, factors, found) for factors, found in scores.items()])
 
 
 class GridFile:

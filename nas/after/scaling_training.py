@@ -11,7 +11,7 @@ from nas.after.scaling import Member
 from nas.after.scaling_search import digest, enlarged
 from nas.graph import Graph, key
 from nas.recipe_choice import check_fit, recipe_of, recipe_table
-from nas.training.data import DATASETS, Splits, load_splits
+from nas.training.data import DATASETS, Splits, images_named, load_splits
 from nas.training.engine import train
 from nas.training.recipe import Recipe
 
@@ -63,7 +63,7 @@ class Trainer:
         return digest(
             network=key(base),
             nodes=len(base.nodes),
-            dataset=self._setting.dataset,
+            dataset=images_named(self._setting.dataset, self._setting.data_dir),
             shape=list(self.task.input_shape),
             images=[len(self._base.train), len(self._base.validation)],
             recipe={name: value for name, value in self._recipe.to_json().items() if name != "epochs"},

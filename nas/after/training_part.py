@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nas.after.training_settings import TrainingSettings
@@ -84,7 +84,10 @@ class Part:
         from nas.training.weights import weights_of
 
         s = self.settings
-        self._begun = time.monotonic()
+        self._begun = time.monotonic() - (0.0 if resume is None else resume.seconds)
+
+        def timed(found: Checkpoint) -> None:
+            keep(replace(found, seconds=time.monotonic() - self._begun if found.step else 0.0))
 
         def after_epoch(epoch: int, loss: float, measure: Callable[[Images], Measured]) -> None:
             due = s.validate and (epoch % s.validate == 0 or epoch == s.epochs)
@@ -104,7 +107,7 @@ class Part:
             self.device,
             s.threads,
             before_save=after_epoch,
-            checkpoint=keep,
+            checkpoint=timed,
             resume=resume,
             stop=stop,
             group=self.group,

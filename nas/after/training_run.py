@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from nas.after.training_part import Here, Trainer
 from nas.after.training_settings import TrainingSettings
 from nas.after.training_view import KIND, training_view, write_training
-from nas.environment import environment
-from nas.errors import ConfigError, EvaluationError, one_line
+from nas.errors import ConfigError, EvaluationError, StoppedSearch, one_line
 from nas.evaluators.notes import not_applied
-from nas.files import read_json, sync_folder, write_atomic, write_json
+from nas.files import read_json, write_atomic, write_json
 from nas.forecast import cost as hours_of
 from nas.graph import Graph
 from nas.plugins import load_built_in, load_plugin
 from nas.report.words import count, duration
 from nas.run.journal import Event, Journal
-from nas.run.status import Progress
-from nas.runs import check_name, find_journal
+from nas.run.status import Observer, Progress
+from nas.runs import check_name, find_journal, taken, write_folder
 
 CHECKPOINT = "checkpoint"
 WEIGHTS = "weights.safetensors"
 INITIAL = "initial.safetensors"
 """What a fine-tuning began with."""
-Observer = Callable[[Progress], None]
 
 
 class TrainingRun:
@@ -110,14 +104,15 @@ class TrainingRun:
     def execute(self, observe: Observer = lambda progress: None) -> str:
         """Train, measure the test split once, and write everything; return ``finished`` or ``interrupted``.
 
-        A training that fails is reported as ``failed``, and its :class:`EvaluationError` raised.
+        A training that fails is reported as ``failed``, and its :class:`EvaluationError` raised, or
+        :class:`StoppedSearch` where its workers were lost too often.
         """
         try:
             reason = "finished" if self.done else self._train(observe)
             self._end(reason)
             return reason
-        except EvaluationError as error:
-            self._end("failed", kind=error.kind, message=one_line(error))
+        except (EvaluationError, StoppedSearch) as error:
+            self._end("failed", kind=getattr(error, "kind", "lost"), message=one_line(error))
             raise
         finally:
             self._close()
@@ -194,7 +189,7 @@ def check_free(folder: Path) -> None:
     """Refuse a name that is none, or that another run has."""
     check_name(folder.name)
     if folder.exists():
-        raise ConfigError(_taken(folder))
+        raise ConfigError(taken(folder))
 
 
 def trainer_of(settings: TrainingSettings, graph: Graph, folder: Path, initial: bytes = b"") -> Trainer:
@@ -241,30 +236,12 @@ def digest_of(content: bytes) -> str:
     return blake2b(content, digest_size=16).hexdigest()
 
 
-def _taken(folder: Path) -> str:
-    return f"run '{folder.name}' exists already in '{folder.parent}'; resume it or choose another name"
-
-
 def _write_new(folder: Path, header: Mapping[str, Any], graph: Any, initial: bytes | None = None) -> Journal:
-    """Write the first files beside ``folder`` and move them there, so that the run exists whole or not at all."""
-    staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
-    try:
-        staging.mkdir(parents=True)
-        write_atomic(staging / "config.toml", tomli_w.dumps(dict(header["settings"])))
-        write_json(staging / "environment.json", environment())
+    """Write the first files of a training; it exists whole or not at all."""
+
+    def fill(staging: Path) -> None:
         write_json(staging / "graph.json", graph)
         if initial is not None:
             write_atomic(staging / INITIAL, initial)
-        journal = Journal.create(staging / "journal.jsonl", dict(header))
-        sync_folder(staging)
-        staging.rename(folder)
-        sync_folder(folder.parent)
-    except BaseException as error:
-        shutil.rmtree(staging, ignore_errors=True)
-        if not isinstance(error, OSError):
-            raise
-        if folder.exists():
-            raise ConfigError(_taken(folder)) from None
-        raise ConfigError(f"run folder '{folder}' cannot be created: {error.strerror}") from None
-    journal.path = folder / "journal.jsonl"
-    return journal
+
+    return write_folder(folder, header, header["settings"], fill)

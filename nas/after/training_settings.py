@@ -169,9 +169,8 @@ def settings_from(command: str, default_recipe: str | None, options: Mapping[str
     given["dataset"] = dataset
     if size is not None:
         given.setdefault("image_size", size)
-    for name in ("data_dir",):
-        if name in given:
-            given[name] = str(Path(given[name]).expanduser().resolve())
+    if "data_dir" in given:
+        given["data_dir"] = str(Path(given["data_dir"]).expanduser().resolve())
     given["plugins"] = tuple(str(Path(plugin).resolve()) for plugin in given.get("plugins", ()))
     given_names = set(given)
     wanted, batch = given.pop("recipe", default_recipe), given.pop("batch_size", None)

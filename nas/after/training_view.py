@@ -85,7 +85,7 @@ def training_view(folder: Path, events: Sequence[Event]) -> TrainingView:
     """Return what ``events`` tell; a journal of anything else raises :class:`JournalError`."""
     first = events[0]
     if first.get("kind") != KIND:
-        raise JournalError(f"run '{folder.name}' is a search, not a training")
+        raise JournalError(f"run '{folder.name}' is no training")
     path = folder / "environment.json"
     environment = read_json(path) if path.is_file() else {}
     settings = TrainingSettings.from_json(first["settings"])

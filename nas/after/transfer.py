@@ -17,8 +17,6 @@ from nas.graph import Graph
 from nas.targets import Wanted
 from nas.types import Task
 
-MOBILE = 600_000_000
-"""MACs of the mobile setting."""
 USUAL_DEPTH = 4
 """Normal cells a stage in the mobile networks of NASNet, AmoebaNet and DARTS; PNASNet has 3."""
 NEAR = 0.1

@@ -123,7 +123,8 @@ class TrainEvaluator:
 
     The reward is the validation accuracy in percent. ``job.epochs`` 0 stands for the recipe's own. The training goes on
     from the checkpoint ``job.continue_from`` where that is there and fits, and leaves its own at ``job.checkpoint``;
-    ``epochs_trained`` among the values is the number of epochs that it trained itself. The notes of an evaluation (see
+    ``epochs_trained`` among the values is the number of epochs that it trained itself, ``peak_memory`` the bytes that
+    it held at most, on a GPU. The notes of an evaluation (see
     :func:`nas.evaluators.notes.notes_of`) hold what no earlier one of this evaluator has told.
     """
 
@@ -136,10 +137,12 @@ class TrainEvaluator:
             space = f"space '{job.architecture.space}'"
             raise EvaluationError(f"{space} describes no network to train; use an evaluator that reads its decisions")
         from nas.training.engine import train
+        from nas.training.memory import peak, reset_peak
 
         start = time.perf_counter()
         settings = TrainSettings.from_json(job.settings)
         splits, recipe = settings.splits(), settings.actual_recipe()
+        reset_peak()
         result = train(
             job.graph,
             splits,
@@ -158,6 +161,7 @@ class TrainEvaluator:
             "val_loss": result.loss,
             "train_loss": result.train_loss,
             "epochs_trained": float(result.epochs_trained),
+            **peak(),
         }
         notes = news(notes_of(result, splits.damaged, job.graph, recipe), self._told)
         if notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from nas.errors import EvaluationError, NasError, one_line
@@ -24,10 +25,18 @@ def evaluated(evaluator: Evaluator, job: Job) -> tuple[Metrics | Failure, float]
 def as_metrics(value: object) -> Metrics:
     """Return what an evaluator returned as metrics: a plain number is the reward."""
     if isinstance(value, Metrics):
+        _check_notes(value)
         return value
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise EvaluationError(f"an evaluator returns Metrics or a number, found {type(value).__name__}")
     return Metrics(float(value))
+
+
+def _check_notes(metrics: Metrics) -> None:
+    try:
+        json.dumps(dict(metrics.notes), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise EvaluationError(f"notes must be plain JSON of finite numbers: {one_line(error)}") from None
 
 
 def as_failure(error: BaseException) -> Failure:

@@ -32,6 +32,12 @@ class InlineExecutor:
         self._done, self._seconds = self._done + 1, self._seconds + seconds
         return [Outcome(job.index, result, seconds)]
 
+    def recall(self) -> Sequence[int]:
+        """Take back the jobs that were not waited for; return their indices."""
+        recalled = [job.index for job in self._jobs]
+        self._jobs.clear()
+        return recalled
+
     def workers(self) -> Sequence[WorkerState]:
         """Return the one worker that there is."""
         name = platform.node()

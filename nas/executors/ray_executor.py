@@ -3,7 +3,8 @@
 Ray Core alone, with its own restarts and retries off: a side effect that ran twice would be a result that the journal
 does not know of. Jobs wait in a short queue of this process, so that a worker gets its next one before the result of
 its last is on disk: a queued job was asked already and depends on nothing that is still open. Where trials are brief
-(:data:`BRIEF`) one job more waits in the worker's own queue; it never began when the worker ends before it got there.
+(:data:`BRIEF`) one job more waits in the worker's own queue, and goes back to ours when the worker ends before it has
+told that the one before is done.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nas.errors import NasError
 from nas.executors.messages import job_to_bytes, result_from_bytes
 from nas.executors.ray_pool import Entry, Places, Pool, Slot
 from nas.executors.ray_worker import Make
@@ -51,6 +53,7 @@ class RayExecutor:
         self._pool: Pool | None = None
         self._queue: deque[Entry] = deque()
         self._usual = math.inf
+        self._broken: NasError | None = None
 
     @property
     def capacity(self) -> int:
@@ -77,9 +80,17 @@ class RayExecutor:
             left = GLANCE if end is None else min(GLANCE, max(0.0, end - time.monotonic()))
             outcomes = self._finished(left)
             outcomes += self._overdue()
+            if self._broken is not None and not outcomes:
+                raise self._broken
             self._dispatch()  # before anyone writes the outcomes down
             if outcomes or (end is not None and time.monotonic() >= end):
                 return outcomes
+
+    def recall(self) -> Sequence[int]:
+        """Take back the jobs that wait in the queue; return their indices."""
+        recalled = [job.index for job, _, _ in self._queue]
+        self._queue.clear()
+        return recalled
 
     def workers(self) -> Sequence[WorkerState]:
         """Return the workers as they stand."""
@@ -88,6 +99,7 @@ class RayExecutor:
     def close(self) -> None:
         """End the workers and drop what they do; the connection stays for later ones."""
         self._queue.clear()
+        self._broken = None
         if self._pool is not None:
             self._pool.close()
             self._pool = None
@@ -124,7 +136,7 @@ class RayExecutor:
         """Give jobs that need no device's memory to busy workers, which begin them when they are done."""
         busy = [slot for slot in self._started().slots if slot.job is not None and slot.ahead is None]
         for slot in sorted(busy, key=lambda slot: slot.since):
-            if not self._queue or self._queue[0][2] is not None or self._queue[0][0].alone:
+            if not self._queue or self._queue[0][2] is not None or self._queue[0][0].attempt:
                 return
             entry = self._queue.popleft()
             slot.ahead = entry, slot.actor.evaluate.remote(entry[1])
@@ -134,11 +146,17 @@ class RayExecutor:
         outcomes = []
         for slot in pool.answers(timeout):
             job, took = slot.job, time.monotonic() - slot.since
-            answer = pool.take(slot)
+            try:
+                answer = pool.take(slot)
+            except NasError as error:  # after what came before it is recorded
+                self._broken = error
+                break
             if job is None:
                 continue
             self._leave(slot, job)
             if isinstance(answer, Failure):
+                if answer.kind == "oom":
+                    pool.devices.learn(self._estimate(job), None)
                 outcomes.append(Outcome(job.index, answer, took, retry=answer.kind != "error"))
                 continue
             result, seconds = result_from_bytes(answer)

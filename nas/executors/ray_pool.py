@@ -41,6 +41,11 @@ class Places:
     gpus: float | None = None
     wants_gpu: bool = True
 
+    def __post_init__(self) -> None:
+        if self.gpus is not None and (self.gpus < 0 or (self.gpus > 1 and self.gpus != int(self.gpus))):
+            rule = "a part of one GPU or a whole number of them"
+            raise ConfigError(f"--gpus-per-trial must be {rule}, found {self.gpus:g}")
+
 
 @dataclass(eq=False)
 class Slot:
@@ -94,7 +99,10 @@ class Pool:
         self.wanted = 0
         self._gpus = gpus_each(places)
         self._logs, self._made, self._stillborn, self._looked = logs, 0, 0, 0.0
-        self._make, self._shared = ray.put(make), ray.put(dict(shared))
+        try:
+            self._make, self._shared = ray.put(make), ray.put(dict(shared))
+        except TypeError as error:
+            raise ConfigError(f"the evaluator cannot travel to a worker: {one_line(error)[:500]}") from None
         self._actor: Any = ray.remote(Worker).options(
             num_cpus=places.cpus, num_gpus=self._gpus, max_restarts=0, max_task_retries=0
         )
@@ -139,7 +147,8 @@ class Pool:
             failure = self._fault(error, slot)
             if not slot.about:
                 self._never_began(failure)
-            self.replace(slot)
+            if not slot.about or not isinstance(error, ray.exceptions.RayTaskError):  # else its process lives on
+                self.replace(slot)
             return failure
         if slot.about:
             return list(found)
@@ -189,7 +198,7 @@ class Pool:
         text = one_line(error)[:1_000]
         if isinstance(error, ray.exceptions.RayTaskError):
             return Failure("error", text)
-        if isinstance(error, ray.exceptions.OutOfMemoryError) or "memory on the node" in text:
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
             return Failure("oom", f"the worker was ended, as its node had no memory left: {text}")
         unheard = not slot.about and isinstance(error, ray.exceptions.ActorUnavailableError)  # cut off at its start
         died = isinstance(error, ray.exceptions.NodeDiedError) or "node has died" in text

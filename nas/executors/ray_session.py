@@ -1,6 +1,6 @@
 """This process's connection to Ray: a local one that it starts and ends, or a cluster that is there already.
 
-A local Ray asks every client for a token that is drawn anew each time, listens on the loopback interface alone, has no
+A local Ray asks every client for a token that every process draws anew, listens on the loopback interface alone, has no
 dashboard, and keeps its files in a folder of its own, which :mod:`nas.executors.guardian` removes whatever happens.
 """
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas.errors import ClusterError, ConfigError, one_line
+from nas.errors import ClusterError, ConfigError, NasError, one_line
 from nas.executors import guardian
 
 T = TypeVar("T")
@@ -32,6 +32,8 @@ OLDEST = (2, 54)
 """The first Ray whose token authentication covers all that we use."""
 OBJECTS = 2 * 2**30
 """At most so many bytes for what workers of a node share."""
+LEAST_OBJECTS = 75 * 2**20
+"""What Ray insists on; where shared memory is smaller, as in containers, it uses a folder on disk."""
 SILENCE = 8.0
 """Seconds without an answer after which the head node counts as lost."""
 
@@ -51,13 +53,15 @@ class Session:
 
     def ask(self, question: Callable[[], T]) -> T:
         """Return what ``question`` does, which the head node must answer: Ray itself waits a minute for a lost one."""
+        import ray
+
         answers: list[T] = []
         faults: list[Exception] = []
 
         def put() -> None:
             try:
                 answers.append(question())
-            except Exception as error:
+            except (ray.exceptions.RayError, RuntimeError, OSError, ValueError, NasError) as error:
                 faults.append(error)
 
         thread = threading.Thread(target=put, daemon=True)
@@ -66,8 +70,8 @@ class Session:
             thread.join(0.5)
             if thread.is_alive():
                 self.check()
-        if faults:
-            raise faults[0]
+        if faults or not answers:
+            raise faults[0] if faults else ClusterError("Ray gave no answer")
         return answers[0]
 
     def check(self) -> None:
@@ -75,6 +79,8 @@ class Session:
         now = time.monotonic()
         if now - self.asked < 1.0:
             return
+        if now - self.asked > SILENCE:  # nobody has asked, so the silence begins now
+            self.heard = now
         if listens(*self.head):
             self.heard = time.monotonic()
         self.asked = time.monotonic()
@@ -87,6 +93,7 @@ class Session:
 
 
 _open: Session | None = None
+_own_token = secrets.token_hex(32)
 
 
 def listens(host: str, port: int) -> bool:
@@ -102,6 +109,8 @@ def connect(address: str | None, cpus: int) -> Session:
     global _open
     if _open is not None and (_open.address != address or _open.cpus < cpus or _open.lost):
         disconnect()
+    if address is not None and os.environ.get("RAY_AUTH_TOKEN") == _own_token:
+        raise ConfigError("this process has had a Ray of its own, whose token it keeps; join a cluster from a new one")
     if _open is None:
         _check_ray(local=address is None)
         _open = _start_local(cpus) if address is None else _join(address, cpus)
@@ -119,11 +128,17 @@ def disconnect() -> None:
 
     # a Ray whose head is gone may never come back from its shutdown
     ending = threading.Thread(target=ray.shutdown, daemon=True)
-    ending.start()
-    ending.join(2.0 if session.lost else 20.0)
-    if session.guard is not None and session.guard.stdin is not None:
-        session.guard.stdin.close()
-        session.guard.wait()
+    with contextlib.suppress(RuntimeError):  # some versions of Python start no thread at their end
+        ending.start()
+        ending.join(2.0 if session.lost else 20.0)
+    if session.guard is not None:
+        _let_go(session.guard)
+
+
+def _let_go(guard: subprocess.Popen[bytes]) -> None:
+    """Tell the guardian that it is time, in so many words: a fork of this process may hold the pipe open."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        guard.communicate(b"x", timeout=30)
 
 
 atexit.register(disconnect)
@@ -134,9 +149,11 @@ def _check_ray(local: bool) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # else trials give way to everything on a shared machine
+    if local and "ray" in sys.modules and os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        raise ConfigError("Ray was imported with RAY_AUTH_MODE other than token; unset it, or join a cluster")
     if local and "ray" not in sys.modules:  # else Ray draws a token itself and keeps it in the user's home
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ["RAY_AUTH_TOKEN"] = _own_token
         # a switch for the firewalls of other systems: with it, all ports listen on the loopback interface alone
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
@@ -155,7 +172,8 @@ def _start_local(cpus: int) -> Session:
     folder = tempfile.mkdtemp(prefix=f"nas-ray-{os.getpid()}-", dir="/tmp")  # short, as paths of sockets must be
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # where the user's program imported Ray before
     command = [sys.executable, "-I", "-S", str(guardian.__file__), folder]
-    guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    quiet = subprocess.DEVNULL  # it outlives the driver, and must not keep what reads its output
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
     inner = Path(folder, "ray")  # Ray opens its folder to everyone; nobody else gets through the one around it
     inner.mkdir()
     session = Session(None, cpus, folder, guard)
@@ -163,13 +181,12 @@ def _start_local(cpus: int) -> Session:
         _init(
             num_cpus=cpus,
             include_dashboard=False,
-            object_store_memory=min(OBJECTS, shutil.disk_usage("/dev/shm").free // 2),
+            object_store_memory=max(LEAST_OBJECTS, min(OBJECTS, shutil.disk_usage("/dev/shm").free // 2)),
             _node_ip_address="127.0.0.1",
             _temp_dir=str(inner),
         )
     except BaseException:
-        assert guard.stdin is not None
-        guard.stdin.close()
+        _let_go(guard)
         raise
     session.head = _head()
     return session
@@ -182,7 +199,7 @@ def _join(address: str, cpus: int) -> Session:
         )
     if address != "auto":
         host, colon, port = address.rpartition(":")
-        if not colon or not port.isdigit():
+        if not colon or not (port.isascii() and port.isdecimal()):
             raise ConfigError(f"--ray-address must be HOST:PORT or auto, found '{address}'")
         try:
             socket.create_connection((host, int(port)), timeout=5.0).close()

@@ -34,6 +34,8 @@ class Worker:
         self._logs = logs
         self._evaluator: Evaluator | None = None
         self._problem = ""
+        if not _gpus():
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves all GPUs in sight of a worker that was given none
         try:
             self._evaluator = make(shared)
         except (Exception, SystemExit) as error:  # the worker's boundary: what is wrong is told by hello
@@ -44,8 +46,7 @@ class Worker:
         import ray
 
         _end_with_raylet()
-        context = ray.get_runtime_context()
-        gpus = context.get_accelerator_ids().get("GPU", [])
+        context, gpus = ray.get_runtime_context(), _gpus()
         about = {
             "pid": os.getpid(),
             "node_id": context.get_node_id(),
@@ -74,6 +75,13 @@ def _end_with_raylet() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def _gpus() -> list[str]:
+    """Return the GPUs that Ray has given to this worker."""
+    import ray
+
+    return list(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
 
 
 def versions() -> dict[str, str]:

@@ -87,8 +87,8 @@ def _context(view: RunView) -> dict[str, Any]:
         "kinds": _kinds(view),
         "retried": _retried(view.ledger),
         "spent": _spent(view),
-        "reads": Counter(final["role"] for final in view.ledger.finals),
-        "references": list(published(view.config.dataset)),
+        "reads": view.ledger.reads,
+        "references": list(published(view)),
         "toml": tomli_w.dumps(view.config.to_json()).rstrip(),
         "recipes": _recipes(view),
         **_winner(view, best),
@@ -166,6 +166,11 @@ def _retried(ledger: Ledger) -> list[dict[str, Any]]:
     ]
 
 
+def _trainings(ledger: Ledger) -> dict[tuple[str, int], float]:
+    """Return the seconds of every final training; finalists of equal networks have one in common."""
+    return {(final["key"], final["number"]): final["seconds"] for final in ledger.finals}
+
+
 def _spent(view: RunView) -> dict[str, Any]:
     """Return the hours of every part: of workers as measured here, of GPUs where there are any, simulated ones."""
     ledgers = [("search", view.ledger), *([("random search", view.baseline)] if view.baseline is not None else [])]
@@ -173,7 +178,7 @@ def _spent(view: RunView) -> dict[str, Any]:
     gpus = (view.config.gpus_per_trial or 1.0) if on_gpu else 0.0
     rows = [(name, _wall(ledger) / 3600, _simulated(ledger) / 3600) for name, ledger in ledgers]
     if view.ledger.finals:
-        rows.append(("final comparison", sum(final["seconds"] for final in view.ledger.finals) / 3600, 0.0))
+        rows.append(("final comparison", sum(_trainings(view.ledger).values()) / 3600, 0.0))
     return {
         "rows": [{"name": n, "worker": w, "gpu": w * gpus, "simulated": s} for n, w, s in rows],
         "worker": sum(w for _, w, _ in rows),

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nas.report.reference import TITLES, rows
+from nas.errors import NasError
+from nas.files import read_json
+from nas.graph import Graph, cost
+from nas.report.reference import TITLES, fitting, rows
+from nas.report.view import RunView
 
-TABLES = {"cifar10": ("cifar10",), "imagenet": ("imagenet", "imagenet_mobile")}
-"""The tables that go with a dataset."""
 COLUMNS = {
     "network": "network",
     "error": "error, %",
@@ -34,15 +36,25 @@ class Published:
     rows: tuple[tuple[str, ...], ...]
 
 
-def published(dataset: str | None) -> Iterator[Published]:
-    """Yield the published tables on ``dataset``, without columns in which nothing is known."""
-    for name in TABLES.get(dataset or "", ()):
+def published(view: RunView) -> Iterator[Published]:
+    """Yield the published tables on images like the run's, without columns in which nothing is known."""
+    for name in fitting(view.config.dataset or "", *_images(view)):
         found = rows(name)
         shown = [c for c in COLUMNS if any(row.get(c) is not None for row in found)]
         if "error" in shown:  # then the accuracy only says it again
             shown.remove("top1_accuracy")
         lines = tuple(tuple(_text(row.get(c)) for c in shown) for row in found)
         yield Published(TITLES.get(name, name), tuple(COLUMNS[c] for c in shown), lines)
+
+
+def _images(view: RunView) -> tuple[tuple[int, ...], int]:
+    """Return shape and classes as the winner's network has them; neither where the run has left none."""
+    path = view.folder / "best" / "graph.json"
+    try:
+        graph = Graph.from_json(read_json(path)) if path.is_file() else None
+    except NasError:
+        graph = None
+    return ((), 0) if graph is None else (graph.input_shape, cost(graph).output_shape[-1])
 
 
 def _text(value: Any) -> str:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from nas.types import Trial, Value
 
-ORIGINS = ("start", "drawn")
-"""How the first of a lineage came to be: given by the user, or proposed without a parent."""
-
 
 @dataclass(frozen=True)
 class Change:
@@ -22,8 +19,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Step:
-    """A trial of a lineage: ``how`` is an origin, ``mutation``, ``crossover`` or ``promotion``; ``mate`` the other
-    parent of a crossover; the changes are those from the parent.
+    """A trial of a lineage.
+
+    ``how`` is ``mutation``, ``crossover`` or ``promotion``, for the first ``start`` (given by the user) or ``drawn``;
+    ``mate`` is the other parent of a crossover; the changes are those from the parent.
     """
 
     trial: Trial

@@ -100,7 +100,9 @@ class RunConfig:
     gpus_per_trial: float | None = _option(
         None, "GPUs of a worker on Ray, such as 0.25; default 1 for trainings where there are any", 0, meta="X"
     )
-    threads: int | None = _option(None, "torch threads of a trial; default 1 for digits, else all cores", 1)
+    threads: int | None = _option(
+        None, "torch threads of a trial; default 1 for digits, else all cores, on Ray --cpus-per-trial", 1
+    )
     baseline: str | None = _option(None, "random: an equally long random search to compare with; none: no comparison")
     final_seeds: int = _option(3, "seeds of the final trainings; 0: no final comparison", 0)
     final_epochs: int = _option(

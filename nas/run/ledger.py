@@ -16,8 +16,8 @@ class Ledger:
     """Everything a run knows, from its events in order.
 
     ``queries`` counts the evaluations asked for: all trials but reused and refused ones; ``seconds`` is what they took,
-    simulated where a table says so. ``barren`` is how many of the last proposals in a row cost none. ``retried`` holds
-    by trial why its earlier attempts came to nothing.
+    simulated where a table says so. ``reads`` counts reads of the test split by role. ``barren`` is how many of the
+    last proposals in a row cost none. ``retried`` holds by trial why its earlier attempts came to nothing.
 
     With ``lag`` K, the history for proposal i holds the results of trials 0 ... i - K in the order of their index and
     shows the rest as pending, whenever they really finished: the search is then the same on any number of workers.
@@ -28,7 +28,7 @@ class Ledger:
         self.lag = lag
         self.trials: list[Trial] = []
         self.finals: list[dict[str, Any]] = []
-        self.test_reads = 0
+        self.reads: Counter[str] = Counter()
         self.known: dict[tuple[str, int], int] = {}
         self.retried: dict[int, list[str]] = defaultdict(list)
         self._visible: list[Trial] = []
@@ -47,6 +47,11 @@ class Ledger:
         if handler is None:
             raise JournalError(f"journal: unknown event '{event['event']}'; it was written by a newer version")
         handler(event)
+
+    @property
+    def test_reads(self) -> int:
+        """How often a test score was read."""
+        return self.reads.total()
 
     @property
     def pending(self) -> list[Trial]:
@@ -147,7 +152,7 @@ class Ledger:
         self.finals.append(dict(event))
 
     def _on_test_read(self, event: Event) -> None:
-        self.test_reads += 1
+        self.reads[event["role"]] += 1
 
     def _on_stopped(self, event: Event) -> None:
         pass

@@ -40,6 +40,10 @@ class Executor(Protocol):
         """Block until a submitted job is finished or ``timeout`` seconds are over; return what is finished."""
         ...
 
+    def recall(self) -> Sequence[int]:
+        """Take back the jobs that have not begun; return their indices."""
+        ...
+
     def workers(self) -> Sequence[WorkerState]:
         """Return the workers as they stand."""
         ...
@@ -94,18 +98,22 @@ class Loop:
     def run(self) -> str:
         """Search until the budget is spent; return why it ended: ``budget``, ``exhausted`` or ``interrupted``."""
         for trial in self._ledger.pending:
+            if self._stopping:
+                break
             self._begin(trial, self._prepare(trial.architecture))
             self._drain(self._executor.capacity)
         reason = ""
-        while not reason:
-            reason = self._why_stop()
-            if not reason and self._ledger.ready() and len(self._running) < self._executor.capacity:
+        while not (reason := reason or self._why_stop()):
+            if self._ledger.ready() and len(self._running) < self._executor.capacity:
                 try:
                     self._ask()
                 except Exhausted:
                     reason = "exhausted"
             elif self._running:
                 self._collect()
+        if self._stopping:  # what has not begun stays pending
+            for index in self._executor.recall():
+                del self._running[index]
         self._drain(1)
         return reason
 
@@ -208,7 +216,7 @@ class Loop:
             self._ledger.apply(event)
             self._observe(self._ledger)
             job = self._running.pop(event["index"])
-            if event["event"] == "retried":
+            if event["event"] == "retried" and not self._stopping:
                 again = replace(job, attempt=job.attempt + 1, alone=job.alone or event["kind"] == "oom")
                 self._running[job.index] = again
                 self._executor.submit(again)

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,9 @@ class Status(Progress):
             return cls(**found)
         except (KeyError, TypeError) as error:
             raise ConfigError(f"not a status: {error}") from None
+
+
+Observer = Callable[[Progress], None]
 
 
 class Meter:
@@ -185,3 +188,19 @@ def running_trials(workers: Sequence[WorkerState], retried: Mapping[int, Sequenc
     return tuple(
         RunningTrial(w.trial, len(retried.get(w.trial, ())), w.name, w.since) for w in workers if w.trial is not None
     )
+
+
+@contextlib.contextmanager
+def watched(folder: Path, observe: Observer) -> Iterator[Observer]:
+    """Give what takes progress of the run in ``folder``: with rates it goes to its status file and to ``observe``."""
+    writer, meter = StatusWriter(folder / STATUS_FILE), Meter()
+
+    def take(progress: Progress) -> None:
+        progress = meter.complete(progress)
+        writer.update(progress)
+        observe(progress)
+
+    try:
+        yield take
+    finally:
+        writer.close()

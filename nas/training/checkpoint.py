@@ -33,7 +33,8 @@ class Checkpoint:
 
     ``identity`` is what must be equal for the training to go on: network, recipe without its epochs, and data. Of the
     random states ``order`` is that of the beginning of the epoch; ``cpu``, ``cuda`` and ``loss``, the sum of the
-    epoch's losses so far, are of the first process of a group, ``cpu.1`` and so on of the others.
+    epoch's losses so far, are of the first process of a group, ``cpu.1`` and so on of the others. ``seconds`` were
+    spent on the epoch that ``step`` is of.
     """
 
     epoch: int
@@ -43,10 +44,18 @@ class Checkpoint:
     average_steps: int
     tensors: Mapping[str, Mapping[str, Tensor]]
     step: int = 0
+    seconds: float = 0.0
 
-    def loss(self, rank: int = 0) -> Tensor:
-        """Return the sum () of the losses of the epoch's steps that process ``rank`` has done."""
-        return self.tensors["random"].get(_of("loss", rank), torch.zeros(()))
+    def loss(self, rank: int = 0, world: int = 1) -> Tensor:
+        """Return the sum () of the losses of the epoch's steps that process ``rank`` of ``world`` has done.
+
+        Where the group had another number of processes, it is their mean for each.
+        """
+        random = self.tensors["random"]
+        found = [t for name, t in random.items() if name.partition(".")[0] == "loss"]
+        if found and len(found) != world:
+            return torch.stack(found).mean()
+        return random.get(_of("loss", rank), torch.zeros(()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +136,7 @@ def pack(checkpoint: Checkpoint) -> tuple[bytes, bytes]:
         "format": FORMAT,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
+        "seconds": checkpoint.seconds,
         "history": list(checkpoint.history),
         "identity": dict(checkpoint.identity),
         "switches": dict(checkpoint.switches),
@@ -193,7 +203,7 @@ def unpack(numbers: bytes, content: bytes, folder: str = "") -> Checkpoint:
         if data["epoch"] != len(history):
             raise ConfigError(f"checkpoint '{folder}' is damaged: {len(history)} losses of {data['epoch']} epochs")
         steps = int(data["average_steps"])
-        step = int(data.get("step", 0))
-        return Checkpoint(data["epoch"], history, data["identity"], data["switches"], steps, tensors, step)
+        place = int(data.get("step", 0)), float(data.get("seconds", 0.0))
+        return Checkpoint(data["epoch"], history, data["identity"], data["switches"], steps, tensors, *place)
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise ConfigError(f"checkpoint '{folder}' is damaged: {type(error).__name__}") from None

@@ -42,12 +42,15 @@ __all__ = [
     "Source",
     "Splits",
     "check_dataset",
+    "images_named",
     "load_splits",
     "stratified",
     "task_of",
 ]
 
 MOST_VALIDATION = 50_000
+OWN = ("arrays", "folder")
+"""The datasets that are whatever lies in ``data_dir``."""
 
 DATASETS: Registry[DatasetInfo] = Registry("dataset")
 
@@ -131,6 +134,14 @@ def check_dataset(name: str, data_dir: str | Path | None = None, image_size: int
     ``image_size`` where the dataset has its own. Labels are checked by :func:`load_splits`.
     """
     _open(name, data_dir, image_size)
+
+
+def images_named(name: str, data_dir: str | Path | None = None) -> str:
+    """Return what tells the images of dataset ``name`` from others: its name, with the place of ones of the user's own.
+
+    Nothing is read; the place is that after symbolic links.
+    """
+    return f"{name} {Path(data_dir).expanduser().resolve()}" if name in OWN and data_dir is not None else name
 
 
 def task_of(name: str, data_dir: str | Path | None = None, image_size: int | None = None) -> Task:

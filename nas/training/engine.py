@@ -196,8 +196,8 @@ def fit(
         if found is not None:
             try:
                 checkpoints.restore(found, trainee, generator)
-                rank = group.rank if group else 0
-                at = Position(found.history, generator.get_state(), found.step, found.loss(rank))
+                own = found.loss(group.rank, group.world) if group else found.loss()
+                at = Position(found.history, generator.get_state(), found.step, own)
             except ConfigError:
                 trainee, generator = begin(graph, recipe, place, chosen, seed, group, initial)
 
@@ -251,8 +251,9 @@ def _checkpoint(
         group.sum([0.0])  # the first process may be writing it
     found = None
     with suppress(ConfigError):
-        found = given if isinstance(given, Checkpoint) else checkpoints.load(Path(given))
-        Switches.from_json(found.switches)
+        read = given if isinstance(given, Checkpoint) else checkpoints.load(Path(given))
+        Switches.from_json(read.switches)
+        found = read
     fits = found is not None and found.identity == identity and found.epoch + (found.step > 0) <= epochs
     if group is not None:
         fits = group.sum([float(fits)]) == [group.world]

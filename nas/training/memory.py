@@ -31,6 +31,21 @@ def training_memory(graph: Graph, recipe: Recipe, batch: int | None = None) -> i
     return max(step, update) + average
 
 
+def reset_peak() -> None:
+    """Begin to measure what :func:`peak` tells."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak() -> dict[str, float]:
+    """Return ``peak_memory``, the bytes held at most on the GPU since :func:`reset_peak`; without a GPU, nothing."""
+    import torch
+
+    return {"peak_memory": float(torch.cuda.max_memory_allocated())} if torch.cuda.is_available() else {}
+
+
 def moments(recipe: Recipe) -> int:
     """Return the numbers that the recipe's optimiser keeps for every weight."""
     momentum = int(recipe.momentum > 0)

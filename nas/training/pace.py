@@ -20,12 +20,13 @@ from nas.training.place import prepared, the_device
 from nas.training.recipe import Recipe
 from nas.training.source import Source, source_of
 from nas.training.start import Start
+from nas.training.step import WARM_UP
 
 if TYPE_CHECKING:
     from nas.training.data import Images
 
 WARM = 2
-"""Steps before the measurement."""
+"""Steps before the measurement, where the step is not captured."""
 STEPS = 20
 """Steps that are measured at most."""
 SECONDS = 10.0
@@ -64,7 +65,8 @@ def pace(
         switches = the_switches(None, None, place, share, group)
         trainee, generator = begin(graph, recipe, place, switches, 0, group, initial)
         taken: list[float] = []
-        count, start = WARM + STEPS, time.perf_counter()
+        warm = WARM_UP + 1 if switches.capture else WARM  # the step that captures is far longer than those that follow
+        count, start = warm + STEPS, time.perf_counter()
         for number, (x, targets) in enumerate(_endless(source, generator), 1):
             trainee.set_rate(0.0)
             trainee.step(x, targets)
@@ -73,13 +75,13 @@ def pace(
             now = time.perf_counter()
             taken.append(now - start)
             start = now
-            if number == WARM + 1:  # all must do as many, so they agree on the longest
+            if number == warm + 1:  # all must do as many, so they agree on the longest
                 each = taken[-1] if group is None else group.sum([taken[-1]])[0] / group.world
-                count = WARM + max(3, min(STEPS, int(SECONDS / max(each, 1e-9))))
+                count = warm + max(3, min(STEPS, int(SECONDS / max(each, 1e-9))))
             if number >= count:
                 break
         name = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
-        return Pace(source.steps, statistics.fmean(taken[WARM:]), source.steps * source.batch_size, name)
+        return Pace(source.steps, statistics.fmean(taken[warm:]), source.steps * source.batch_size, name)
 
 
 def _endless(source: Source, generator: torch.Generator) -> Iterator[tuple[Tensor, Targets]]:

@@ -14,7 +14,7 @@ from nas.errors import ConfigError, EvaluationError, one_line
 @contextmanager
 def prepared(device: torch.device, threads: int | None, deterministic: bool) -> Iterator[None]:
     """Set threads and kernels, keep random streams apart, and give failures their kinds."""
-    with _threads(threads), _own_stream(device), _typed_failures(), _kernels(device, deterministic):
+    with _threads(threads), _own_stream(device), typed_failures(), _kernels(device, deterministic):
         yield
 
 
@@ -80,7 +80,8 @@ def _kernels(device: torch.device, deterministic: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _typed_failures() -> Iterator[None]:
+def typed_failures() -> Iterator[None]:
+    """Raise :class:`EvaluationError` of kind ``oom`` where memory runs out, on CPU or GPU."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:

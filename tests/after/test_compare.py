@@ -13,7 +13,7 @@ import pytest
 from nas.after.compare_effects import effects
 from nas.after.compare_ensembles import ensemble_accuracy
 from nas.after.compare_ledger import PREDICTIONS
-from nas.after.compare_report import write_comparison
+from nas.after.compare_report import published_section, write_comparison
 from nas.after.compare_run import CompareRun
 from nas.after.compare_settings import CompareSettings, settings_from
 from nas.after.statistics import paired
@@ -224,6 +224,27 @@ def test_an_ensemble_is_the_mean_of_probabilities_from_the_same_reads(files):
     assert [e["name"] for e in seeds] == ["linear", "narrow", "wide"]
     assert all(len(e["members"]) == 2 for e in seeds)
     assert "flatters their ensemble" in (files / "results/c/report.md").read_text()
+
+
+def test_what_no_recipe_has_a_place_for_is_told_under_each(files):
+    for name in ("slow", "fast"):
+        path = files / f"{name}.recipe.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "drop_path": 0.2}))
+    recipes = ["--recipe", "./slow.recipe.json", "--recipe", "./fast.recipe.json"]
+    data = compare("./narrow.json", "./twin.json", *recipes, "--train-images", "100", "--epochs", "1", "--seeds", "1")
+    assert [r["not_applied"] for r in data["rows"]] == [["drop_path"]] * 4
+    assert (files / "results/c/report.md").read_text().count("has no place for drop_path") == 4
+
+
+def test_published_rows_keep_their_remarks():
+    found = {"network": "A", "top1_accuracy": 70.0, "source": "a paper"}
+    text = published_section({"title": "T", "rows": [{**found, "remark": "differs"}, {**found, "remark": None}]})
+    assert text.splitlines()[-4:] == [
+        "| network | top-1, % | source | remark |",
+        "|---|---:|---|---|",
+        "| A | 70 | a paper | differs |",
+        "| A | 70 | a paper |  |",
+    ]
 
 
 def test_an_ensemble_of_other_images_is_none():

@@ -12,10 +12,12 @@ import torch
 from nas.after.compare_candidates import Candidate, candidates_of, twin_key
 from nas.after.compare_settings import CompareSettings, settings_from
 from nas.after.latency import REPEATS, measure_latency
+from nas.after.transfer import transferred
 from nas.cli import main
 from nas.errors import ConfigError
 from nas.graph import cost
 from nas.run.config import RunConfig
+from nas.targets import Wanted, find
 from nas.training.recipe import Recipe
 from nas.types import Task
 from search_spaces.networks.registry import NETWORKS
@@ -62,6 +64,32 @@ def test_a_genotype_has_the_published_size_or_the_users():
     (small, named) = found("DARTS_V2", "resnet20_cifar", width=8, depth=1)
     assert small.params < usual.params / 20
     assert named.params == cost(NETWORKS["resnet20_cifar"].build((3, 32, 32), 10)).params
+
+
+@pytest.mark.parametrize(("name", "side"), [("NASNet-A", 32), ("PNASNet-5", 32), ("DARTS_V2", 224)])
+def test_cells_are_compared_as_they_are_transferred_and_inspected(name, side):
+    task = Task("images", (3, side, side), 10)
+    (own, _) = found(name, "resnet18", task=task)
+    wanted = transferred(name, task, aux=False).graph
+    assert own.graph == wanted == find(name, Wanted(task.input_shape, 10)).graph
+
+
+def test_an_architecture_is_built_for_larger_images_and_takes_heads():
+    path = str(Path(__file__).parents[2] / "benchmarks" / "found" / "nb201-fashion.json")
+    task, asking = Task("images", (3, 224, 224), 100), Recipe(aux_weight=0.4)
+    (own, _) = found(path, "resnet18", task=task, recipes=(asking,))
+    assert own.trained[0] == transferred(path, task).graph
+
+
+def test_candidates_of_one_name_are_called_as_they_were_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, network in (("a", "resnet20_cifar"), ("b", "resnet32_cifar")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "graph.json").write_text(json.dumps(NETWORKS[network].build((3, 32, 32), 10).to_json()))
+    both = found("a/graph.json", "./b/graph.json", "resnet20_cifar")
+    assert [candidate.name for candidate in both] == ["a/graph.json", "b/graph.json", "resnet20_cifar"]
+    with pytest.raises(ConfigError, match=r"candidate 'a/graph\.json' is given twice"):
+        found("a/graph.json", "./a/graph.json")
 
 
 def test_a_candidate_is_read_as_it_was_written():

@@ -7,9 +7,11 @@ import math
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ from nas.cli import main
 from nas.errors import ConfigError
 from nas.graph import Conv, Flatten, GlobalAvgPool, Graph, GraphBuilder, Linear, Relu
 from nas.graph.pooling import BatchNorm
+from nas.report.view import load_view
+from nas.run.journal import Journal, read
+from nas.run.seeds import FINAL, derive
 from nas.targets import Wanted
 from nas.training.data import load_splits
 from nas.training.evaluation import measure
@@ -149,6 +154,25 @@ def test_the_trained_weights_of_a_run_reach_its_score(nas_command: Nas, folder: 
     images = splits.train.joined(splits.validation)
     assert np.allclose((mean, deviation), images.moments)
     assert measure(module, splits.test, images).accuracy == pytest.approx(scores[0], abs=0.3)  # folded
+
+
+@pytest.mark.parametrize("failed", [False, True], ids=["out of order", "the first seed failed"])
+def test_the_accuracy_of_weights_is_that_of_their_own_seed(folder: Path, tmp_path: Path, failed: bool) -> None:
+    shutil.copytree(folder / "results/digits", tmp_path / "digits")
+    path = tmp_path / "digits/journal.jsonl"
+    header, *events = ({k: v for k, v in e.items() if k not in ("seq", "crc")} for e in read(path))
+    scores = {e["number"]: e["score"] for e in events if e["event"] == "final" and e["role"] == "search"}
+    others = [e for e in events if e["event"] != "final"]
+    finals = [e for e in reversed(events) if e["event"] == "final"]
+    if failed:
+        finals = [{**e, "score": None, "failure": "diverged"} if e["number"] == 0 else e for e in finals]
+    path.unlink()
+    with closing(Journal.create(path, {k: v for k, v in header.items() if k != "event"})) as journal:
+        journal.append([*others, *finals])
+    found = subject_of("digits", Wanted(), results=tmp_path)
+    assert found.training is not None
+    assert found.training.scores == (() if failed else (scores[0], scores[1]))
+    assert found.training.seed == derive(load_view(tmp_path / "digits").config.seed, 0, 0, FINAL)
 
 
 def test_a_training_gives_its_weights_at_its_own_size_alone(

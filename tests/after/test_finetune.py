@@ -33,7 +33,7 @@ from nas.files import read_json
 from nas.graph import Graph, cost
 from nas.graph.module import build_module
 from nas.run.journal import read
-from nas.training.data import ImageSet, Splits
+from nas.training.data import ImageSet, Splits, images_named
 from nas.training.engine import train
 from nas.training.recipe import Recipe
 from nas.training.start import Start
@@ -309,6 +309,24 @@ def test_a_run_of_another_dataset_gets_a_new_classifier(results: Path, tmp_path:
     assert "head.classifier.weight" not in other.tensors
     assert renewed.tensors.keys() == other.tensors.keys()
     assert "new, for other classes: head.classifier" in other.said
+
+
+def test_images_of_another_place_are_another_dataset(results: Path, tmp_path: Path) -> None:
+    from nas.after.finetune_weights import weights_for
+
+    rng, labels = np.random.default_rng(0), np.arange(60) % 10
+    pixels = rng.integers(0, 256, (60, 8, 8), np.uint8)
+    arrays = {f"{part}_{name}": a for part in ("train", "test") for name, a in (("images", pixels), ("labels", labels))}
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays)
+    words = ["train", "resnet18", "--dataset", "arrays", "--data-dir", str(path), "--batch-size", "20", "--width", "2"]
+    assert main([*words, "--threads", "1", "--epochs", "1", "--name", "own", "--results-dir", str(results)]) == 0
+    same, other = (
+        weights_for(GRAPH, "own", "resnet18", images_named("arrays", place), results)
+        for place in (tmp_path / "." / "own.npz", tmp_path / "others.npz")
+    )
+    assert "head.classifier.weight" in same.tensors
+    assert "head.classifier.weight" not in other.tensors
 
 
 def test_a_stopped_tuning_goes_on_with_the_same_bits(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

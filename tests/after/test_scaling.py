@@ -17,6 +17,7 @@ from nas.after.scaling import DIMENSIONS, Budget, Factors, Member, Scaler, effic
 from nas.after.scaling_lookup import subject
 from nas.after.scaling_search import GridFile, best_of, candidate, enlarged, from_table, grid, resized, search
 from nas.after.scaling_subjects import macs_of
+from nas.after.scaling_training import Setting, Trainer
 from nas.cli import main
 from nas.errors import ConfigError
 from nas.graph import Graph, cost
@@ -154,6 +155,37 @@ def test_the_grid_keeps_the_constraint_by_formula_and_as_built() -> None:
         grid(_cell(), 0.01, 1.0)
 
 
+def test_candidates_over_a_budget_are_left_out_of_a_search(tmp_path: Path) -> None:
+    base, every = _cell(), grid(_cell(), 0.1, 0.2)
+    least, most = (pick(c.member.macs for c in every) for pick in (min, max))
+    assert least < most
+    limited = Scaler(base.subject, Budget(most - 1))
+    kept = [c.member.macs for c in grid(limited, 0.1, 0.2)]
+    assert kept == [c.member.macs for c in every if c.member.macs < most]
+    small = Scaler(base.subject, Budget(least - 1, 10))
+    rule = f"over --max-macs {least - 1} and --max-memory 10: the least are {least:,} MACs"
+    with pytest.raises(ConfigError, match=rule):
+        grid(small, 0.1, 0.2)
+    path = tmp_path / "table.csv"
+    path.write_text("alpha,beta,gamma,accuracy\n1.2,1.1,1.15,80\n")
+    with pytest.raises(ConfigError, match="over --max-macs"):
+        from_table(small, path)
+
+
+def test_results_are_of_the_images_of_one_place(tmp_path: Path) -> None:
+    rng, base = np.random.default_rng(0), _cell().subject.sized()
+    settings_: list[str] = []
+    for name in ("one", "two"):
+        pixels, labels = rng.integers(0, 256, (60, 8, 8), np.uint8), np.arange(60) % 3
+        np.savez(
+            tmp_path / f"{name}.npz", train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels
+        )
+        settings_.append(Trainer(Setting("arrays", tmp_path / f"{name}.npz")).settings(base))
+    (tmp_path / "link.npz").symlink_to(tmp_path / "one.npz")
+    assert settings_[0] != settings_[1]
+    assert Trainer(Setting("arrays", tmp_path / "link.npz")).settings(base) == settings_[0]
+
+
 def test_an_interrupted_grid_goes_on(tmp_path: Path) -> None:
     found, path = grid(_cell(), 0.1, 0.2), tmp_path / "grid.csv"
     trained: list[tuple[float, int]] = []
@@ -267,6 +299,10 @@ def test_the_command_searches_the_grid_and_goes_on(tmp_path: Path, capsys: pytes
     [
         ("scale", "name a RUN, FILE or NETWORK, or a --preset"),
         ("scale resnet18 --preset efficientnet", "not both"),
+        ("scale --preset efficientnet --classes 10", "--classes goes with a RUN, FILE or NETWORK"),
+        ("scale --preset efficientnet --alpha 0", "--alpha goes with a RUN, FILE or NETWORK"),
+        ("scale --preset efficientnet --phi 0..2", "--phi goes with a RUN, FILE or NETWORK"),
+        ("scale --preset efficientnet --by depth", "--by goes with a RUN, FILE or NETWORK"),
         ("scale resnet19", "did you mean 'resnet18'"),
         ("scale nasnet_a_mobile", "a function of its own and cannot be scaled; what can: a run"),
         ("scale resnet18 --alpha 3", "must be 2 within 5%"),

@@ -19,8 +19,8 @@ from PIL import Image
 from nas.after.training_settings import TrainingSettings
 from nas.after.training_view import load_training
 from nas.cli import main
-from nas.errors import ConfigError
-from nas.files import read_json
+from nas.errors import ConfigError, StoppedSearch
+from nas.files import read_json, write_json
 from nas.run.journal import read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +124,43 @@ def test_a_training_that_diverges_says_so(tmp_path: Path, capsys: pytest.Capture
     assert read_json(tmp_path / "wild" / "summary.json")["status"] == "failed"
     assert "It failed: " in (tmp_path / "wild" / "report.md").read_text()
     assert not events(tmp_path / "wild", "test_read")
+
+
+def test_a_training_whose_workers_are_lost_too_often_says_so_and_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(self: Any, tell: Any, stop: Any) -> Any:
+        raise StoppedSearch("the group was lost 3 times without a newer checkpoint")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nas.after.training_part.Here.fit", lost)
+        assert train(tmp_path, "--epochs", "1", "--name", "lost") == 2
+    assert "lost 3 times" in capsys.readouterr().err
+    (stopped,) = events(tmp_path / "lost", "stopped")
+    assert (stopped["reason"], stopped["kind"]) == ("failed", "lost")
+    assert read_json(tmp_path / "lost" / "summary.json")["status"] == "failed"
+    assert "It failed: the group was lost 3 times" in (tmp_path / "lost" / "report.md").read_text()
+    assert main(["resume", "lost", "--results-dir", str(tmp_path)]) == 0
+    assert read_json(tmp_path / "lost" / "summary.json")["status"] == "finished"
+
+
+def test_what_a_killed_start_left_goes(tmp_path: Path) -> None:
+    (tmp_path / ".one.123.new").mkdir()
+    train(tmp_path, "--epochs", "1", "--name", "one")
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.usefixtures("often")
+def test_the_seconds_of_an_epoch_that_was_resumed_within_are_of_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_after(3, monkeypatch, lambda: train(tmp_path, "--epochs", "1", "--name", "one"))
+    path = tmp_path / "one" / "checkpoint" / "checkpoint.json"
+    found = read_json(path)
+    assert found["seconds"] > 0
+    write_json(path, {**found, "seconds": 1000.0})
+    assert main(["resume", "one", "--results-dir", str(tmp_path)]) == 0
+    assert 1000 < read_json(tmp_path / "one" / "summary.json")["seconds"] < 1100
 
 
 def test_every_read_of_the_test_split_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

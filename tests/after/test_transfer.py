@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 
 from nas.after.scaling_lookup import subject
 from nas.after.scaling_subjects import macs_of
-from nas.after.transfer import MOBILE, NEAR, USUAL_DEPTH, Size, solve, solved, transferred
+from nas.after.transfer import NEAR, USUAL_DEPTH, Size, solve, solved, transferred
 from nas.api import load
 from nas.cli import main
 from nas.errors import ConfigError
 from nas.graph import Graph, GraphBuilder, Linear, cost, shapes_of
 from nas.plugins import load_built_in
+from nas.run.config import RunConfig
+from nas.run.journal import Journal
 from nas.space import SPACES
 from nas.targets import Wanted
-from nas.types import Task
+from nas.types import Architecture, Task
 from search_spaces.genotypes import GENOTYPES
 from search_spaces.large_skeleton import darts_cifar, darts_imagenet
 from search_spaces.networks.registry import NETWORKS
@@ -28,6 +30,7 @@ from search_spaces.skeleton import spread
 from search_spaces.spaces.nb101 import Nb101Cell
 
 IMAGENET, TINY, SMALL = (Task("images", (3, side, side), 1000) for side in (224, 64, 32))
+MOBILE = 600_000_000
 FOUND = str(Path(__file__).resolve().parents[2] / "benchmarks/found/nb201-fashion.json")
 
 
@@ -149,6 +152,20 @@ def test_the_best_of_a_run_is_rebuilt_for_other_images(tmp_path: Path) -> None:
     found = transferred("found", IMAGENET, max_macs=MOBILE, results=tmp_path)
     assert found.depth == USUAL_DEPTH
     assert 0.8 * MOBILE < found.macs <= MOBILE
+
+
+def test_for_the_images_of_its_search_a_run_is_its_own_network(tmp_path: Path) -> None:
+    load_built_in()
+    found = load(FOUND)
+    assert isinstance(found, Architecture)
+    own = SPACES["nb201"].build(found, TINY, 8, 1)
+    (tmp_path / "run/best").mkdir(parents=True)
+    settings = RunConfig.from_json({"space": "nb201", "dataset": "folder", "width": 8, "depth": 1})
+    Journal.create(tmp_path / "run/journal.jsonl", {"config": settings.to_json(), "time": 0.0}).close()
+    for name, data in (("architecture", found), ("graph", own)):
+        (tmp_path / f"run/best/{name}.json").write_text(json.dumps(data.to_json()))
+    assert transferred("run", TINY, results=tmp_path).graph == own
+    assert transferred("run", IMAGENET, results=tmp_path).width == 48
 
 
 def test_at_the_size_of_the_search_a_found_cell_is_what_was_searched() -> None:

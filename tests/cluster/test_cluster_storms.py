@@ -15,6 +15,9 @@ from nas.run.journal import Journal
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 LEAST = {"workers": 4, "nodes": 2, "drivers": 4, "head": 1, "mix": 12, "two": 2, "cycles": 10}
 
+HERE = ("workers", "head", "mix")
+"""Those that the tests run; each takes half a minute or more, and the benchmark runs all."""
+
 pytest.importorskip("ray")
 
 
@@ -27,7 +30,7 @@ def storms():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", LEAST)
+@pytest.mark.parametrize("name", HERE)
 def test_storm(storms, name, tmp_path):
     row = storms.STORMS[name](tmp_path, True, random.Random(1))
     assert row.faults == []

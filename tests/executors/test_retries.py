@@ -10,9 +10,10 @@ from nas.executors.boundary import evaluated
 from nas.executors.inline import InlineExecutor
 from nas.run.ledger import fold
 from nas.run.loop import MOST_LOST
+from nas.study import DEFAULT_TASK
 from nas.testing.searches import Subject, reward, run_search
 from nas.testing.spaces import FLAT
-from nas.types import Failure, Outcome
+from nas.types import Architecture, Failure, Job, Metrics, Outcome
 
 MAKE = Subject.of("random", None, None).make
 
@@ -126,3 +127,24 @@ def test_trials_retried_together_keep_to_the_lag():
     whole = run_search(MAKE, FLAT, 12, lag=4)
     assert [(t.key, t.reward) for t in found.trials] == [(t.key, t.reward) for t in whole.trials]
     assert Counter(job.attempt for job in executor.began) == {0: len(found.evaluated), 1: len(found.evaluated)}
+
+
+class Wide(Faulty):
+    """Takes four jobs at a time and evaluates them one by one."""
+
+    capacity = 4
+
+
+def test_a_stopped_search_takes_back_what_has_not_begun_and_leaves_it_pending():
+    executor = Wide({})
+    found = run_search(MAKE, FLAT, 8, lag=4, executor=executor, until=lambda ledger: bool(ledger.counts.get("done")))
+    assert found.reason == "interrupted"
+    assert [job.index for job in executor.began] == [0]
+    assert [t.status for t in found.trials] == ["done", "pending", "pending", "pending"]
+
+
+def test_notes_that_no_journal_can_hold_fail_their_trial_alone():
+    job = Job(0, 0, Architecture("s", ()), "k", 1, 0, DEFAULT_TASK)
+    for bad in ({"loss": float("nan")}, {"set": {1}}):
+        result, _ = evaluated(lambda job, bad=bad: Metrics(1.0, notes=bad), job)
+        assert (result.kind, result.message.split(":")[0]) == ("error", "notes must be plain JSON of finite numbers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from nas.run.config import RunConfig
 from nas.run.journal import Journal
 from nas.space import SPACES
 from nas.study import completed
+from search_spaces.networks.registry import NETWORKS
 
 EVIL = "<script>alert('1')</script> & more"
 ALONE = {"br", "hr", "img", "input", "link", "meta", "circle", "line", "path", "rect"}
@@ -294,6 +296,15 @@ def test_every_objective_of_a_search_has_a_picture_with_its_front(tmp_path):
     assert "trial 3: reward 3, 0 latency" in text
 
 
+def test_a_training_that_finalists_have_in_common_counts_once(tmp_path):
+    own = [{**event, "seconds": 3600.0} for event in finals("search", "evolution search", "a", [90.0, 91.0])]
+    copied = [{**event, "role": "random", "name": "random search"} for event in own if event["event"] == "final"]
+    view = load_view(write_run(tmp_path / "twins", [asked(0), done(0, 60.0), *own, *copied]))
+    said = Page(html_text(view)).says()
+    assert "final comparison 2.0 " in said
+    assert "Test scores read: 2 (2 scores of search)" in said
+
+
 def test_published_numbers_stand_apart_with_their_sources(run, tmp_path):
     assert "Published" not in page_of(run)[1].says()
     said = page_of(write_run(tmp_path / "cifar", [asked(0), done(0, 60.0)], dataset="cifar10"))[1].says()
@@ -301,6 +312,15 @@ def test_published_numbers_stand_apart_with_their_sources(run, tmp_path):
     assert "not measured here" in after
     assert "DARTS" not in before
     assert re.search(r"DARTS.*arXiv:1806\.09055", after)
+
+
+@pytest.mark.parametrize(("side", "classes", "shown"), [(224, 1000, True), (64, 200, False)])
+def test_photos_of_a_thousand_classes_are_shown_the_published_tables_of_imagenet(side, classes, shown, tmp_path):
+    folder = write_run(tmp_path / "photos", [asked(0), done(0, 60.0)], dataset="folder", data_dir=str(tmp_path))
+    (folder / "best").mkdir()
+    graph = NETWORKS["mobilenet_v2"].build((3, side, side), classes)
+    (folder / "best" / "graph.json").write_text(json.dumps(graph.to_json()))
+    assert ("ImageNet in the mobile setting" in html_text(load_view(folder))) == shown
 
 
 @pytest.mark.long

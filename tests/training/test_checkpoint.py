@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from reference import every_kind
 from training_examples import convnet, forbidden, toy_splits
 
 from nas.errors import ConfigError, EvaluationError
 from nas.files import read_json, write_json
 from nas.training import checkpoint as checkpoints
+from nas.training.checkpoint import Checkpoint
 from nas.training.data import ImageSet, Splits
 from nas.training.engine import TrainResult, fit, train
 from nas.training.recipe import Recipe
@@ -176,6 +178,24 @@ def test_the_switches_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     plain = Switches(channels_last=False, fused=False)
     train(GRAPH, SPLITS, RECIPE, 7, epochs=2, checkpoint=tmp_path, switches=plain)
     assert train(GRAPH, SPLITS, RECIPE, 7, resume=tmp_path).switches == plain
+
+
+def test_unknown_switches_mean_from_scratch(tmp_path: Path) -> None:
+    train(GRAPH, SPLITS, RECIPE, 7, epochs=2, checkpoint=tmp_path)
+    path = tmp_path / "checkpoint.json"
+    write_json(path, {**read_json(path), "switches": {"warp": True}})
+    assert train(GRAPH, SPLITS, RECIPE, 7, resume=tmp_path).epochs_trained == RECIPE.epochs
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_a_group_of_another_size_goes_on_with_the_same_mean_loss(world: int) -> None:
+    losses = {"loss": torch.tensor(3.0), "loss.1": torch.tensor(4.0), "loss.2": torch.tensor(8.0)}
+    found = Checkpoint(0, (), {}, {}, 0, {"random": losses}, 2)
+    own = [found.loss(rank, world).item() for rank in range(world)]
+    assert sum(own) / world == 5
+    if world == 3:
+        assert own == [3, 4, 8]
+    assert Checkpoint(1, (1.0,), {}, {}, 0, {"random": {}}).loss(1, 2).item() == 0
 
 
 def test_a_failed_write_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

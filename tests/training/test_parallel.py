@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from training_examples import bright_or_dark, convnet
 
 from nas.errors import ConfigError
 from nas.training.engine import fit
-from nas.training.pace import pace
+from nas.training.pace import STEPS, pace
 from nas.training.parallel import Group, open_meeting
+from nas.training.speed import Switches
+from nas.training.step import WARM_UP
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -112,3 +115,20 @@ def test_a_pace_is_of_whole_epochs_and_leaves_random_numbers_alone() -> None:
     assert (found.steps, found.images, found.device) == (4, 32, "CPU")
     assert 0 < found.seconds < 1
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_step_that_captures_is_no_part_of_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+
+    class Slow:
+        def set_rate(self, rate: float) -> None:
+            pass
+
+        def step(self, *_: object) -> None:
+            steps.append(len(steps))
+            time.sleep(0.5 if len(steps) == WARM_UP + 1 else 0.0)
+
+    monkeypatch.setattr("nas.training.pace.the_switches", lambda *_: Switches(capture=True))
+    monkeypatch.setattr("nas.training.pace.begin", lambda *_: (Slow(), torch.Generator()))
+    assert pace(convnet(SPLITS.task), SPLITS, RECIPE).seconds < 0.02
+    assert len(steps) == WARM_UP + 1 + STEPS
