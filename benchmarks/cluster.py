@@ -29,6 +29,7 @@ from typing import Any
 
 from common import ROOT, show
 
+from nas.commands import PRESET
 from nas.executors import ray_session
 from nas.run.config import RunConfig
 from nas.run.journal import read
@@ -197,7 +198,7 @@ def overhead(rounds: int, trials: int = 1_000, nothing: int = 10_000) -> None:
         ray_session.connect(None, 2)
 
         def ours(evaluator: str, size: int, **settings: Any) -> Callable[[], Course]:
-            common = {"space": "nasnet", "searcher": "evolution", "plugins": (str(plugin),), **settings}
+            common = {**PRESET, "space": "nasnet", "searcher": "evolution", "plugins": (str(plugin),), **settings}
             return lambda: search(home, evaluator=evaluator, trials=size, **common)
 
         on_ray = {"executor": "ray", "workers": 2}
@@ -219,7 +220,7 @@ def overhead(rounds: int, trials: int = 1_000, nothing: int = 10_000) -> None:
                     best[subject] = course.seconds, overhead_row(*subject, course, load)
     head = ("what", "by", "trials", "trials a second", "ms each, end to end", "of the workers' time", "load before")
     show(
-        "Overhead on two workers (nasnet, 5 nodes, width 16, depth 2, evolution; bars: 90 %, 5 ms)",
+        "Overhead on two workers (the default's cells: nasnet, 3 nodes, width 8, depth 1; evolution; bars: 90 %, 5 ms)",
         head,
         [row for _, row in best.values()],
     )

@@ -74,8 +74,10 @@ def test_the_peak_is_what_torch_allocates(network: str, recipe: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_peaks_of_all_networks_are_what_torch_allocates(recipe: str) -> None:
-    errors = {name: error(name, RECIPES[recipe]) for name in CASES}
-    assert len(errors) >= 30
+    # the optimisers differ by what they hold, not by network: one recipe meets all networks, the others every fourth
+    names = list(CASES) if recipe == "sgd" else list(CASES)[::4]
+    errors = {name: error(name, RECIPES[recipe]) for name in names}
+    assert len(errors) >= (30 if recipe == "sgd" else 7)
     assert not {name: f"{e:+.1%}" for name, e in errors.items() if abs(e) > 0.2}
     assert statistics.median(map(abs, errors.values())) < 0.05
 
