@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -114,6 +115,7 @@ def main() -> None:
         for name, run in RUNS.items():
             np.savez(home / f"{name}-{rank}.npz", **run(group, home / "checkpoint"))
     (home / f"done-{rank}").write_text(json.dumps(rank))
+    os._exit(0)  # threads of gloo may abort an interpreter that winds down; all is written
 
 
 if __name__ == "__main__":
