@@ -36,10 +36,9 @@ from cluster_parts import (
     until_gone,
     wait_until,
 )
-from common import show
 from misbehaviour import IMPATIENT, MIX, WAYS, way_of
 from nodes import Nodes, alive
-from storm import Row
+from storm import Row, print_rows
 
 RAY = ("--executor=ray", "--lag=4")
 SWIFT = {
@@ -332,15 +331,7 @@ def main() -> int:
     for name in options.storms or STORMS:
         with TemporaryDirectory() as home:
             rows.append(STORMS[name](Path(home), options.small, random.Random(0)))
-    show(
-        "Storms of a cluster",
-        ("storm", "strikes", "broken promises", "measured"),
-        [(row.storm, row.tries, len(row.faults), row.measured) for row in rows],
-    )
-    for row in rows:
-        for fault in row.faults[:20]:
-            print(f"{row.storm}: {fault}")
-    return 1 if any(row.faults for row in rows) else 0
+    return print_rows("Storms of a cluster", "strikes", rows)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from common import show
-from storm import Row, Search, check_ended, error_lines, essence, timed, undisturbed, wait_for, whole_lines
+from storm import Row, Search, check_ended, error_lines, essence, print_rows, timed, undisturbed, wait_for, whole_lines
 
 from nas.errors import JournalError
 from nas.run.journal import Journal, parse, read
@@ -352,15 +351,7 @@ def main() -> int:
     for name in [options.only] if options.only else STORMS:
         with TemporaryDirectory() as home:
             rows.append(STORMS[name](Path(home), options.scale, random.Random(0)))
-    show(
-        "Durability",
-        ("storm", "tries", "broken promises", "measured"),
-        [(row.storm, row.tries, len(row.faults), row.measured) for row in rows],
-    )
-    for row in rows:
-        for fault in row.faults[:20]:
-            print(f"{row.storm}: {fault}")
-    return 1 if any(row.faults for row in rows) else 0
+    return print_rows("Durability", "tries", rows)
 
 
 if __name__ == "__main__":

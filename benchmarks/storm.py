@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from common import ROOT
+from common import ROOT, show
 
 from nas.run.journal import read
 
@@ -116,6 +116,16 @@ class Search:
     def essence(self) -> list[dict[str, Any]]:
         """What the finished run decided and found."""
         return essence(read(self.journal))
+
+
+def print_rows(title: str, counted: str, rows: list[Row]) -> int:
+    """Print the table of storms and what they broke; return the exit code, 1 when a promise is broken."""
+    cells = [(row.storm, row.tries, len(row.faults), row.measured) for row in rows]
+    show(title, ("storm", counted, "broken promises", "measured"), cells)
+    for row in rows:
+        for fault in row.faults[:20]:
+            print(f"{row.storm}: {fault}")
+    return int(any(row.faults for row in rows))
 
 
 def essence(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from nas.graph import Graph
 from nas.graph.graph import GRAPH_FORMAT
 from nas.plugins import load_built_in
 from nas.remote import given
-from nas.run.journal import Journal, MemoryJournal, Sink, read
+from nas.run.journal import Journal, MemoryJournal, Sink, opened, read
 from nas.run.ledger import Ledger, fold
 from nas.run.loop import Executor, Loop, Settings
 from nas.runs import check_name
@@ -110,25 +110,42 @@ def search(
     executor, lag = _executor(evaluator, workers, ray_address, cpus_per_trial, gpus_per_trial, lag)
     ledger = Ledger(lag)
     if name is not None:
-        study = {
-            "space": found.name,
-            "args": found.args,
-            "searcher": named,
-            "searcher_args": dict(searcher_args or {}),
-            "settings": asdict(replace(settings, trials=0)),
-            "size": [width, depth],
-            "lag": lag,
-            "scheduler": [scheduler, dict(scheduler_args or {})] if scheduler != NONE else None,
-        }
+        asked = named, dict(searcher_args or {}), scheduler, dict(scheduler_args or {})
+        study = _study(found, settings, [width, depth], lag, *asked)
         if scheduler != NONE:
             settings = replace(settings, checkpoints=Path(results_dir).resolve() / name / "checkpoints")
-        journal, ledger = _open(Path(results_dir), name, json.loads(json.dumps(study)), lag)
+        journal, ledger = _open(Path(results_dir), name, study, lag)
     try:
         reason = Loop(searcher, prepare, executor, journal, ledger, settings, observe).run()
     finally:
         executor.close()
         journal.close()
     return Result(tuple(ledger.trials), ledger.best(), reason, ledger.queries)
+
+
+def _study(
+    space: Space,
+    settings: Settings,
+    size: list[int | None],
+    lag: int | None,
+    searcher: str,
+    searcher_args: dict[str, Value],
+    scheduler: str,
+    scheduler_args: dict[str, Value],
+) -> dict[str, Any]:
+    """Return what must be equal for a search to go on, as JSON gives it back."""
+    study = {
+        "space": space.name,
+        "args": space.args,
+        "searcher": searcher,
+        "searcher_args": searcher_args,
+        "settings": asdict(replace(settings, trials=0)),
+        "size": size,
+        "lag": lag,
+        "scheduler": [scheduler, scheduler_args] if scheduler != NONE else None,
+    }
+    found: dict[str, Any] = json.loads(json.dumps(study))
+    return found
 
 
 def _check_numbers(**numbers: tuple[Any, int]) -> None:
@@ -175,17 +192,13 @@ def _open(results: Path, name: str, study: dict[str, Any], lag: int | None) -> t
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         return Journal.create(path, {"study": study}), Ledger(lag)
-    journal, events, _ = Journal.open(path)
-    try:
+    with opened(path) as (journal, events, _):
         found = events[0].get("study", {})
         differs = [key for key in study if found.get(key) != study[key]]
         if differs:
             was, now = found.get(differs[0]), study[differs[0]]
             raise ConfigError(f"run '{name}' belongs to another search: its {differs[0]} is {was}, not {now}")
         return journal, fold(events, lag)
-    except BaseException:
-        journal.close()
-        raise
 
 
 def load(path: str | Path) -> Architecture | Graph:

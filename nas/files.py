@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def staging_of(folder: Path) -> Path:
-    """Return the folder beside ``folder`` where this process makes it, to move it there when it is whole."""
-    return folder.parent / f".{folder.name}.{os.getpid()}.new"
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Give a new folder beside ``folder`` that is moved there when it is whole; of one that fails nothing is left.
+
+    What the file system refuses is raised as OSError, for the caller to name.
+    """
+    staging = folder.parent / f".{folder.name}.{os.getpid()}.new"
+    try:
+        sweep_staging(folder)
+        staging.mkdir(parents=True)
+        yield staging
+        sync_folder(staging)
+        staging.rename(folder)
+        sync_folder(folder.parent)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
 
 
 def sweep_staging(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -15,14 +14,14 @@ import tomli_w
 from nas.checkpoints import Checkpoints
 from nas.environment import environment
 from nas.errors import ConfigError, unknown
-from nas.files import staging_of, sweep_staging, sync_folder, write_atomic, write_json
+from nas.files import staged, write_atomic, write_json
 from nas.finals import finalists, run_finals
 from nas.placing import LOGS, RAY
 from nas.plugins import naming
 from nas.report.outputs import write_outputs
 from nas.report.view import BASELINE
 from nas.run.config import CHANGEABLE, RunConfig, config_of, flag
-from nas.run.journal import Journal
+from nas.run.journal import Journal, opened
 from nas.run.ledger import Ledger, fold
 from nas.run.loop import Executor, Loop
 from nas.run.onlook import Onlooker
@@ -63,18 +62,13 @@ class Run:
 
         ``changes`` are settings of :data:`nas.run.config.CHANGEABLE`: where workers and files are found now.
         """
-        path = find_journal(folder)
-        journal, events, warning = Journal.open(path)
-        try:
+        with opened(find_journal(folder)) as (journal, events, warning):
             config = _elsewhere(config_of(events[0], folder.name), changes or {})
             if config.executor == RAY:
                 (folder / LOGS).mkdir(exist_ok=True)
             start = [Architecture.from_json(data) for data in events[0].get("start", [])]
             study = assemble(config, start, folder)
             run = cls(folder, config, study, journal, fold(events, study.lag))
-        except BaseException:
-            journal.close()
-            raise
         run.warning = warning
         return run
 
@@ -226,21 +220,13 @@ def write_folder(
     folder: Path, header: Mapping[str, Any], settings: Mapping[str, Any], fill: Callable[[Path], None]
 ) -> Journal:
     """Write a run of any kind as :func:`write_new` does: its ``settings`` as TOML, and what ``fill`` writes to it."""
-    staging = staging_of(folder)
     try:
-        sweep_staging(folder)
-        staging.mkdir(parents=True)
-        fill(staging)
-        write_atomic(staging / "config.toml", tomli_w.dumps(dict(settings)))
-        write_json(staging / "environment.json", environment())
-        journal = Journal.create(staging / "journal.jsonl", dict(header))
-        sync_folder(staging)
-        staging.rename(folder)
-        sync_folder(folder.parent)
-    except BaseException as error:
-        shutil.rmtree(staging, ignore_errors=True)
-        if not isinstance(error, OSError):
-            raise
+        with staged(folder) as staging:
+            fill(staging)
+            write_atomic(staging / "config.toml", tomli_w.dumps(dict(settings)))
+            write_json(staging / "environment.json", environment())
+            journal = Journal.create(staging / "journal.jsonl", dict(header))
+    except OSError as error:
         if folder.exists():
             raise ConfigError(taken(folder)) from None
         raise ConfigError(f"run folder '{folder}' cannot be created: {error.strerror}") from None

@@ -16,7 +16,7 @@ from nas.after.compare_settings import CompareSettings
 from nas.errors import ConfigError
 from nas.files import write_atomic
 from nas.placing import final_executor_of
-from nas.run.journal import Journal
+from nas.run.journal import Journal, opened
 from nas.run.loop import Executor
 from nas.run.seeds import FINAL, derive
 from nas.run.status import Observer, Progress, running_trials, watched
@@ -66,14 +66,10 @@ class CompareRun:
     @classmethod
     def resume(cls, folder: Path, changes: Mapping[str, Any] | None = None) -> CompareRun:
         """Open an existing comparison where it stands; ``changes`` say where workers and files are found now."""
-        journal, events, warning = Journal.open(find_journal(folder))
-        try:
+        with opened(find_journal(folder)) as (journal, events, warning):
             settings = CompareSettings.from_json(events[0]["config"]).elsewhere(changes or {})
             candidates = [Candidate.from_json(data) for data in events[0]["candidates"]]
             run = cls(folder, settings, candidates, journal, fold(events))
-        except BaseException:
-            journal.close()
-            raise
         run.warning = warning
         return run
 

@@ -5,7 +5,6 @@ An export is a folder that exists whole or not at all.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from nas.after.export_card import Written, model_card
 from nas.after.export_formats import FORMATS, Network, difference, images_of, naming_format, new_network, run_module
 from nas.after.export_subject import Subject
 from nas.errors import ConfigError, unknown
-from nas.files import staging_of, sweep_staging, sync_folder, write_atomic, write_json
+from nas.files import staged, write_atomic, write_json
 
 TOLERANCE = 1e-5
 """The largest difference of an output that a format may have, as a share of the outputs' largest magnitude."""
@@ -50,20 +49,12 @@ def export(subject: Subject, folder: Path, formats: Sequence[str], fold: bool = 
     _check_place(folder)
     original = new_network(subject.graph, subject.output, subject.weights)
     network = original.folded() if fold else original
-    staging = staging_of(folder)
     try:
-        sweep_staging(folder)
-        staging.mkdir()
-        written = _write_all(subject.stem, original, network, formats, staging)
-        write_json(staging / "graph.json", network.graph.to_json())
-        write_atomic(staging / "model_card.md", model_card(subject, network.graph, fold, written))
-        sync_folder(staging)
-        staging.rename(folder)
-        sync_folder(folder.parent)
-    except BaseException as error:
-        shutil.rmtree(staging, ignore_errors=True)
-        if not isinstance(error, OSError):
-            raise
+        with staged(folder) as staging:
+            written = _write_all(subject.stem, original, network, formats, staging)
+            write_json(staging / "graph.json", network.graph.to_json())
+            write_atomic(staging / "model_card.md", model_card(subject, network.graph, fold, written))
+    except OSError as error:
         raise ConfigError(f"-o '{folder}' cannot be written: {error.strerror or error}") from None
     return written
 

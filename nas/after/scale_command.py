@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -289,22 +288,15 @@ def _write(options: argparse.Namespace, members: Sequence[Member], architecture:
     """Write the members that keep the budgets: the folder is there whole or not at all."""
     if not options.output:
         return
-    from nas.files import staging_of, sweep_staging, write_json
+    from nas.files import staged, write_json
 
-    folder: Path = options.output
-    staged = staging_of(folder)
-    sweep_staging(folder)
-    try:
+    with staged(options.output) as folder:
         for member in members:
             if member.over:
                 continue
-            place = staged / member.name
-            place.mkdir(parents=True)
+            place = folder / member.name
+            place.mkdir()
             write_json(place / "graph.json", member.graph.to_json())
             write_json(place / "member.json", member.facts())
             if architecture is not None:
                 write_json(place / "architecture.json", architecture.to_json())
-        staged.mkdir(parents=True, exist_ok=True)
-        staged.rename(folder)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)

@@ -18,7 +18,7 @@ from nas.forecast import cost as hours_of
 from nas.graph import Graph
 from nas.plugins import load_built_in, load_plugin
 from nas.report.words import count, duration
-from nas.run.journal import Event, Journal
+from nas.run.journal import Event, Journal, opened
 from nas.run.status import Observer, Progress
 from nas.runs import check_name, find_journal, taken, write_folder
 
@@ -75,8 +75,7 @@ class TrainingRun:
     @classmethod
     def resume(cls, folder: Path, changes: Mapping[str, Any] | None = None) -> TrainingRun:
         """Open an existing training where it stands; ``changes`` say where workers and files are found now."""
-        journal, events, warning = Journal.open(find_journal(folder))
-        try:
+        with opened(find_journal(folder)) as (journal, events, warning):
             view = training_view(folder, events)
             settings = view.settings.elsewhere(changes or {})
             load_built_in()
@@ -86,9 +85,6 @@ class TrainingRun:
             if _digest(graph) != view.network["digest"]:
                 raise ConfigError(f"file '{folder / 'graph.json'}' is not the network of this training; restore it")
             run = cls(folder, settings, graph, view.network, journal, list(events))
-        except BaseException:
-            journal.close()
-            raise
         run.warning = warning
         return run
 

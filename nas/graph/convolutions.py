@@ -82,6 +82,7 @@ class Conv(Primitive):
         return Window(dh * (kh - 1) + 1, dw * (kw - 1) + 1, sh, sw, -ph, -pw)
 
     def layer(self, ins: Shapes) -> Layer:
+        """Return torch.nn.Conv2d with the input channels that its shape has."""
         mode = {} if self.padding_mode == "zeros" else {"padding_mode": self.padding_mode}
         return Layer(
             "Conv2d",
@@ -151,6 +152,7 @@ class TransposedConv(Primitive):
         return Window((kh - 1) * y + 1, (kw - 1) * x + 1, y, x, (ph + 1 - kh) * y, (pw + 1 - kw) * x)
 
     def layer(self, ins: Shapes) -> Layer:
+        """Return torch.nn.ConvTranspose2d with the input channels that its shape has."""
         return Layer(
             "ConvTranspose2d",
             {

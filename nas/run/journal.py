@@ -18,7 +18,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
@@ -153,6 +153,17 @@ class Journal:
                     self._fsync()
             self._dirty = False
             os.close(self._descriptor)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[Journal, list[dict[str, Any]], str]]:
+    """Give what :meth:`Journal.open` returns; the journal stays open unless the block raises."""
+    journal, events, warning = Journal.open(path)
+    try:
+        yield journal, events, warning
+    except BaseException:
+        journal.close()
+        raise
 
 
 def read(path: Path) -> list[dict[str, Any]]:

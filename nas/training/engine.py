@@ -171,10 +171,9 @@ def fit(
     keeps the checkpoints. Its masks of dropout and drop path are those of a training by one process, the others' are
     seeded by their ranks.
 
-    ``initial`` gives weights to begin with and freezes layers; the rest is drawn from the seed.
-
-    ``switches`` are the device's own by default (:func:`nas.training.speed.choose`), or the checkpoint's.
-    ``deterministic`` allows on CUDA only kernels that give the same bits again.
+    ``initial`` gives weights to begin with and freezes layers; the rest is drawn from the seed. ``switches`` are the
+    device's own by default (:func:`nas.training.speed.choose`), or the checkpoint's. ``deterministic`` allows on CUDA
+    only kernels that give the same bits again.
 
     Raises :class:`EvaluationError` of kind ``diverged`` when a loss is not finite or runs away, ``oom`` when memory
     runs out, ``timeout`` after ``time_limit`` seconds of training, and :class:`ConfigError` where splits, graph, seed
@@ -188,44 +187,66 @@ def fit(
         source = source_of(images, recipe, place, group)
         identity = _identity(graph, recipe, images, splits.name, initial)
         found = _checkpoint(resume, identity, epochs, group)
-        share = source.batch_size // (group.world if group else 1)
-        chosen = the_switches(switches, found, place, share, group)
+        chosen = the_switches(switches, found, place, source.batch_size // (group.world if group else 1), group)
         start = time.perf_counter()
-        trainee, generator = begin(graph, recipe, place, chosen, seed, group, initial)
-        at = Position((), generator.get_state())
-        if found is not None:
-            try:
-                checkpoints.restore(found, trainee, generator)
-                own = found.loss(group.rank, group.world) if group else found.loss()
-                at = Position(found.history, generator.get_state(), found.step, own)
-            except ConfigError:
-                trainee, generator = begin(graph, recipe, place, chosen, seed, group, initial)
-
-        def measure_now(images_: Images) -> Measured:
-            with prepared(place, threads, deterministic):
-                return measure(_finished(graph, trainee), images_, images, Protocol.of(recipe), group)
-
-        def hooked(call: AtEpoch | None) -> OnEpoch | None:
-            return None if call is None else (lambda epoch, loss: call(epoch, loss, measure_now))
-
+        begun = partial(begin, graph, recipe, place, chosen, seed, group, initial)
+        trainee, generator, at = _restored(begun, found, group)
+        meter = _Meter(images, recipe, group, place, threads, deterministic)
+        hooked = partial(_hook, lambda measured: meter(_finished(graph, trainee), measured))
         save = None if checkpoint is None else partial(_save, trainee, identity, checkpoint)
         hooks = Hooks(hooked(after_epoch), hooked(before_save), save, SAVE_EVERY, stop)
         run = Fit(trainee, source, epochs, generator, at, time_limit, hooks)
-        finished = run.run()
-        if finished:
+        if finished := run.run():
             run.end()
         _wait(place)
         seconds = time.perf_counter() - start
         trainee.release()
         module = _finished(graph, trainee)
+    return _fitted(run, at, seconds, finished, module, partial(meter, module))
 
-    def measure_end(images_: Images, keep: KeepPredictions | None = None) -> Measured:
-        with prepared(place, threads, deterministic):
-            return measure(module, images_, images, Protocol.of(recipe), group, keep)
 
-    trained, speed = len(run.history) - len(at.history), run.steps * source.batch_size / seconds
+@dataclass(frozen=True)
+class _Meter:
+    """Measures networks on pixels that are normalised as those they were trained on."""
+
+    trained_on: Images
+    recipe: Recipe
+    group: Group | None
+    place: torch.device
+    threads: int | None
+    deterministic: bool
+
+    def __call__(self, module: fx.GraphModule, images: Images, keep: KeepPredictions | None = None) -> Measured:
+        with prepared(self.place, self.threads, self.deterministic):
+            return measure(module, images, self.trained_on, Protocol.of(self.recipe), self.group, keep)
+
+
+def _fitted(
+    run: Fit, at: Position, seconds: float, finished: bool, module: fx.GraphModule, measured: partial[Measured]
+) -> Fitted:
+    trained, speed = len(run.history) - len(at.history), run.steps * run.source.batch_size / seconds
+    place, switches = run.trainee.device, run.trainee.switches
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
-    return Fitted(module, run.history, seconds, speed, trained, chosen, name, finished, measure_end)
+    return Fitted(module, run.history, seconds, speed, trained, switches, name, finished, measured)
+
+
+def _restored(
+    begun: Callable[[], tuple[Trainee, torch.Generator]], found: Checkpoint | None, group: Group | None
+) -> tuple[Trainee, torch.Generator, Position]:
+    """Return a network where its checkpoint left it, or as it begins where there is none that fits."""
+    trainee, generator = begun()
+    if found is not None:
+        try:
+            checkpoints.restore(found, trainee, generator)
+            own = found.loss(group.rank, group.world) if group else found.loss()
+            return trainee, generator, Position(found.history, generator.get_state(), found.step, own)
+        except ConfigError:
+            trainee, generator = begun()
+    return trainee, generator, Position((), generator.get_state())
+
+
+def _hook(measure_now: Callable[[Images], Measured], call: AtEpoch | None) -> OnEpoch | None:
+    return None if call is None else (lambda epoch, loss: call(epoch, loss, measure_now))
 
 
 def _identity(

@@ -205,6 +205,7 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, group: Group
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x (B, C, ...) normalised, with the mean and the biased variance (C,) over all processes."""
         own = torch.stack(torch.batch_norm_update_stats(x, None, None, 0.0)).float()
         every = torch.stack(group.gather(own))
         means, variances = every[:, 0], every[:, 1]
@@ -218,6 +219,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x over all processes; those of weight and bias are averaged with all others."""
         x, weight, mean, variance = ctx.saved_tensors
         group: Group = ctx.group
         scale = torch.ones_like(mean) if weight is None else weight

@@ -54,7 +54,7 @@ def test_of_two_creations_at_once_one_is_told_that_the_name_is_taken(tmp_path, m
         other.parent.mkdir()
         other.write_text("another's")
 
-    monkeypatch.setattr("nas.runs.sweep_staging", overtake)
+    monkeypatch.setattr("nas.files.sweep_staging", overtake)
     with pytest.raises(ConfigError, match="run 'one' exists already"):
         Run.create(tmp_path / "one", CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
