@@ -42,8 +42,9 @@ def _uses(pid: int, folder: str) -> bool:
     inside = os.path.join(folder, "")
     with contextlib.suppress(OSError):
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            if os.fsencode(inside) in file.read():
-                return True
+            line = file.read()
+        if os.fsencode(inside) in line or os.fsencode(folder) + b"\0" in line:  # a guardian names it without a slash
+            return True
         for descriptor in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 if os.readlink(f"/proc/{pid}/fd/{descriptor}").startswith(inside):

@@ -239,7 +239,11 @@ def _be_quiet() -> None:
 
 
 def _sweep() -> None:
-    """Remove the folders of drivers that died together with their guardians."""
+    """Remove the folders of drivers that died together with their guardians.
+
+    A guardian that still runs removes its folder itself, and would kill whoever does so in its place: to remove a
+    folder is to open it.
+    """
     for path in Path("/tmp").glob("nas-ray-*-*"):
         pid = path.name.split("-")[2]
         if pid.isdigit() and not Path("/proc", pid).exists() and not guardian.holders(str(path)):

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from nas.executors import guardian
+from nas.executors import guardian, ray_session
 
 WAITS = "import sys, time; sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(100)"
 
@@ -106,3 +107,20 @@ def test_it_does_not_wait_forever_for_what_it_may_not_kill(start, tmp_path, monk
     guardian.clean(str(tmp_path / "ray"))
     assert not (tmp_path / "ray").exists()
     assert process.poll() is None
+
+
+def test_a_new_driver_leaves_a_folder_to_the_guardian_that_still_watches_it(start):
+    """To remove a folder is to open it, and the guardian of the dead driver kills who has it open."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    folder = Path(tempfile.mkdtemp(prefix=f"nas-ray-{gone.pid}-", dir="/tmp"))
+    watcher = guard(start, folder)
+    end = time.monotonic() + 10
+    while str(folder).encode() not in Path(f"/proc/{watcher.pid}/cmdline").read_bytes() and time.monotonic() < end:
+        time.sleep(0.01)
+    ray_session._sweep()
+    assert folder.exists()
+    watcher.kill()
+    watcher.wait()
+    ray_session._sweep()
+    assert not folder.exists()
