@@ -1,45 +1,31 @@
-"""How a run stands, from its journal and, while it runs, from what it says of itself; it is not disturbed by that."""
+"""How a search stands, from its journals and, while it runs, from what it says of itself; nothing disturbs it."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError
-from nas.files import read_json
 from nas.forecast import gpus_of
 from nas.report.view import BASELINE
 from nas.run.config import RunConfig, config_of, search_name
 from nas.run.journal import Event, read
 from nas.run.ledger import Ledger, fold
-from nas.run.status import STATUS_FILE, RunningTrial, Status
+from nas.run.snapshot import ENDED, JOURNAL, LATEST, Snapshot, seen, without, worker_hours
+from nas.run.status import RunningTrial
 from nas.types import WorkerState
 
-RUN_STATUS_FORMAT = "nas/run-status/1"
-LATEST = 5
-"""How many failures are shown."""
 COUNTED = ("done", "failed", "reused", "refused")
-JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
-class Stand:
-    """A run at time ``now``: the events of its journal and of its random search's, and its last word if it runs."""
+class Stand(Snapshot):
+    """A search as it is seen, with the events of its random search's journal."""
 
-    folder: Path
-    now: float
-    running: bool
-    events: Sequence[Event]
-    random_events: Sequence[Event]
-    written: float
-    said: Status | None
+    random_events: Sequence[Event] = ()
 
     @cached_property
     def config(self) -> RunConfig:
@@ -57,17 +43,9 @@ class Stand:
         return fold(self.random_events, self.config.lag or None)
 
     @property
-    def state(self) -> str:
-        """``running``, ``killed`` (or ended by an error), or why it stopped."""
-        if self.running:
-            return "running"
-        last = self.events[-1]
-        return str(last["reason"]) if last["event"] == "stopped" else "killed"
-
-    @property
     def phase(self) -> str | None:
         """Where it is or was: ``search``, ``random`` or ``final``; None when all is done."""
-        if self.state in ("finished", "exhausted"):
+        if self.state in ENDED:
             return None
         if self.said is not None:
             return self.said.phase
@@ -131,44 +109,29 @@ class Stand:
         return [RunningTrial(index, 0, "", self.written) for index in self.pending]
 
     def facts(self) -> dict[str, Any]:
-        """Return everything as JSON data (format ``nas/run-status/1``); times are seconds."""
-        said, best = self.said, self.ledger.best()
-        logs = self.folder / "logs"
-        return {
-            "format": RUN_STATUS_FORMAT,
-            "name": self.folder.name,
-            "search": f"{search_name(self.config)} in {self.config.space}",
-            "state": self.state,
-            "phase": self.phase,
-            "phases": {
+        """Return everything as JSON data: see :meth:`nas.run.snapshot.Snapshot.frame`."""
+        best = self.ledger.best()
+        return self.frame(
+            "search",
+            f"{search_name(self.config)} in {self.config.space}",
+            phase=self.phase,
+            phases={
                 name: {"done": done, "total": total, "counts": self._counts(name)}
                 for name, (done, total) in self.phases.items()
             },
-            "process": None if said is None else {"pid": said.pid, "host": said.host},
-            "since": None if said is None else round(self.now - said.started, 3),
-            "last_event": round(self.now - self.written, 3),
-            "running": [
-                {**_without(asdict(trial), "since"), "seconds": round(self.now - trial.since, 3)}
+            running=[
+                {**without(asdict(trial), "since"), "seconds": round(self.now - trial.since, 3)}
                 for trial in self.under_way
             ],
-            "failed": _kinds(self._all_events, "failed"),
-            "retried": _kinds(self._all_events, "retried"),
-            "best": None
+            failed=_kinds(self._all_events, "failed"),
+            retried=_kinds(self._all_events, "retried"),
+            best=None
             if best is None
             else {"index": best.index, "reward": best.reward, "params": best.params, "macs": best.macs},
-            "per_hour": None if said is None else said.per_hour,
-            "utilisation": None if said is None else said.utilisation,
-            "left": self._left(),
-            "cost": self._cost(),
-            "workers": [
-                {**_without(asdict(w), "since"), "seconds": None if w.trial is None else round(self.now - w.since, 3)}
-                for w in self.workers
-            ],
-            "failures": self._failures(),
-            "logs": str(logs) if logs.is_dir() else None,
-            "report": str(self.folder / "report.html") if (self.folder / "report.html").is_file() else None,
-            "resume": None,
-        }
+            left=self._left(),
+            cost=self._cost(),
+            failures=self._failures(),
+        )
 
     def _counts(self, phase: str) -> dict[str, int]:
         if phase == "final":
@@ -189,7 +152,7 @@ class Stand:
     def _to_come(self) -> dict[str, float] | None:
         """Worker-seconds to come by phase; None before anything is measured."""
         ended = [t for ledger in (self.ledger, self.random) for t in ledger.trials if t.status in ("done", "failed")]
-        if self.state in ("finished", "exhausted"):
+        if self.state in ENDED:
             return {}
         if not ended:
             return None
@@ -212,22 +175,19 @@ class Stand:
             return None
         workers = max(1, len(self.workers))
         phase = to_come.get(self.phase, 0.0) / workers
-        if self.said is not None and self.said.left is not None:
-            phase = max(0.0, self.said.left - (self.now - self.said.time))
+        if self.left is not None:
+            phase = self.left
         others = sum(seconds for name, seconds in to_come.items() if name != self.phase) / workers
         return {"phase": round(phase, 3), "run": round(phase + others, 3)}
 
     def _cost(self) -> dict[str, Any]:
         """Return hours of workers, or of GPUs where they have any; simulated ones are what a table says."""
         gpus = gpus_of(self.config, self.workers, [event.get("notes", {}) for event in self._all_events])
-        to_come, scale = self._to_come, (gpus or 1.0) / 3600
-        simulated = self.config.evaluator == "table"
-        return {
-            "unit": "GPU-hours" if gpus else "worker-hours",
-            "spent": round(self._spent() * scale, 6),
-            "left": None if to_come is None else round(sum(to_come.values()) * scale, 6),
-            "simulated": round((self.ledger.seconds + self.random.seconds) / 3600, 6) if simulated else None,
-        }
+        to_come = self._to_come
+        cost = worker_hours(self._spent(), None if to_come is None else sum(to_come.values()), gpus)
+        if self.config.evaluator == "table":
+            cost["simulated"] = round((self.ledger.seconds + self.random.seconds) / 3600, 6)
+        return cost
 
     def _failures(self) -> list[dict[str, Any]]:
         """Return the last failures, the newest last; ``retried`` are those that were begun anew."""
@@ -240,26 +200,13 @@ class Stand:
 
 
 def look(folder: Path) -> Stand:
-    """Return how the run in ``folder`` stands."""
-    path, below = folder / JOURNAL, folder / BASELINE / JOURNAL
-    running = is_locked(path)  # first: a run that ends between the two then counts as running, not as killed
-    events, random_events = read(path), read(below) if below.is_file() else []
-    written = max(p.stat().st_mtime for p in (path, below) if p.is_file())
-    said = None
-    if running:
-        with contextlib.suppress(ConfigError):
-            said = Status.from_json(read_json(folder / STATUS_FILE))
-    return Stand(folder, time.time(), running, events, random_events, written, said)
-
-
-def is_locked(path: Path) -> bool:
-    """Return whether a process holds the lock of a journal, that is, whether its search runs."""
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    """Return how the search in ``folder`` stands."""
+    snapshot, below = seen(folder), folder / BASELINE / JOURNAL
+    found = {f.name: getattr(snapshot, f.name) for f in fields(Snapshot)}
+    if below.is_file():
+        found["random_events"] = read(below)
+        found["written"] = max(snapshot.written, below.stat().st_mtime)
+    return Stand(**found)
 
 
 def _done(ledger: Ledger) -> int:
@@ -268,7 +215,3 @@ def _done(ledger: Ledger) -> int:
 
 def _kinds(events: Sequence[Event], name: str) -> dict[str, int]:
     return dict(Counter(event["kind"] for event in events if event["event"] == name).most_common())
-
-
-def _without(data: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in data.items() if key != name}

@@ -69,6 +69,13 @@ def report(folder: Path) -> int:
     return show(folder, write_comparison(folder))
 
 
+def status(folder: Path) -> dict[str, Any]:
+    """Return how a comparison stands."""
+    from nas.after.compare_stand import facts
+
+    return facts(folder)
+
+
 def _fresh(results: Path) -> str:
     number = 1
     while (results / f"compare-{number}").exists():

@@ -41,7 +41,7 @@ from nas.evaluators.notes import not_applied
 from nas.files import read_json
 from nas.graph import Graph
 from nas.report.reference import TITLES, fitting, rows
-from nas.run.journal import read
+from nas.run.journal import Event, read
 
 FORMAT = "nas/compare/1"
 
@@ -69,7 +69,11 @@ class CompareView:
 
 def load_comparison(folder: Path) -> CompareView:
     """Read the comparison in ``folder``, running or not."""
-    events = read(folder / "journal.jsonl")
+    return comparison_view(folder, read(folder / "journal.jsonl"))
+
+
+def comparison_view(folder: Path, events: Sequence[Event]) -> CompareView:
+    """Return what ``events`` tell; a journal of anything else raises :class:`ConfigError`."""
     if events[0].get("kind") != KIND:
         raise ConfigError(f"run '{folder.name}' is no comparison")
     path = folder / "environment.json"

@@ -153,4 +153,4 @@ def _progress(done: int, total: int, ledger: CompareLedger, executor: Executor) 
     scores = [final["score"] for final in ledger.finals if final["score"] is not None]
     failed = sum(final["score"] is None for final in ledger.finals)
     best = max(scores, default=None)
-    return Progress("final", done, total, best, len(running), failed, workers=workers, trials=running)
+    return Progress("comparison", done, total, best, len(running), failed, workers=workers, trials=running)

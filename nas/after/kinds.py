@@ -13,6 +13,7 @@ KINDS = {"compare": "nas.after.compare_command", "train": "nas.after.training_sh
 """By the ``kind`` in a journal's first event, the module that goes on with such a run.
 
 Its ``resume(folder, changes)`` carries the run on, ``report(folder)`` writes its outputs anew; both return exit codes.
+``status(folder)`` returns how it stands: see :meth:`nas.run.snapshot.Snapshot.frame`.
 """
 
 

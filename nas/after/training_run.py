@@ -19,7 +19,7 @@ from nas.graph import Graph
 from nas.plugins import load_built_in, load_plugin
 from nas.report.words import count, duration
 from nas.run.journal import Event, Journal, opened
-from nas.run.status import Observer, Progress
+from nas.run.status import Observer, Progress, watched
 from nas.runs import check_name, find_journal, taken, write_folder
 
 CHECKPOINT = "checkpoint"
@@ -104,7 +104,8 @@ class TrainingRun:
         :class:`StoppedSearch` where its workers were lost too often.
         """
         try:
-            reason = "finished" if self.done else self._train(observe)
+            with watched(self.folder, observe) as observe:
+                reason = "finished" if self.done else self._train(observe)
             self._end(reason)
             return reason
         except (EvaluationError, StoppedSearch) as error:

@@ -149,6 +149,13 @@ def report(folder: Path) -> int:
     return 0
 
 
+def status(folder: Path) -> dict[str, Any]:
+    """Return how a training stands."""
+    from nas.after.training_stand import facts
+
+    return facts(folder)
+
+
 def carry_out(run: TrainingRun) -> int:
     """Train with a bar meanwhile, and show what came out."""
     from nas.commands import stopping_once

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from nas.report.markdown import verdict
 from nas.report.view import RunView
-from nas.report.words import PHASES, clock, count, duration, hours, rate
+from nas.report.words import PHASES, STEPS, clock, count, duration, hours, rate
 
 if TYPE_CHECKING:
     from nas.graph import LayerCost
@@ -120,7 +120,7 @@ def activity(state: State) -> list[str]:
     parts += [f"{state.failed:,} failed"] if state.failed else []
     parts += [f"{state.retried:,} retried"] if state.retried else []
     if state.per_hour is not None:
-        parts.append(rate(state.per_hour, "trainings" if state.phase == "final" else "trials"))
+        parts.append(rate(state.per_hour, STEPS.get(state.phase, "trials")))
     if len(state.workers) > 1:
         busy = "" if state.utilisation is None else f" {state.utilisation:.0%} busy"
         parts.append(f"{len(state.workers):,} workers{busy}")
@@ -169,7 +169,7 @@ def _nothing(view: RunView) -> str:
 
 
 def show_status(facts: Mapping[str, Any]) -> None:
-    """Print how a run stands: ``facts`` as :meth:`nas.stand.Stand.facts` returns them."""
+    """Print how a run stands: ``facts`` as :meth:`nas.run.snapshot.Snapshot.frame` returns them."""
     say(f"{facts['name']}: {_state(facts)}")
     for name, text in status_lines(facts):
         say(f"  {name:<16} {text}")
@@ -181,7 +181,8 @@ def show_status(facts: Mapping[str, Any]) -> None:
         for failure in facts["failures"]:
             message = Text(failure["message"], no_wrap=True, overflow="ellipsis")
             again = " (retried)" if failure["retried"] else ""
-            table.add_row(f"    trial {failure['trial']}", f"{failure['kind']}{again}", message)
+            trial = "" if failure["trial"] is None else f"trial {failure['trial']}"
+            table.add_row(f"    {trial}", f"{failure['kind']}{again}", message)
         if Console().is_terminal:
             Console().print(table)
         else:
@@ -199,7 +200,7 @@ def _state(facts: Mapping[str, Any]) -> str:
         state = f"running as process {process['pid']} on {process['host']}"
     elif state != "running":
         state = f"{state} {duration(facts['last_event'])} ago"
-    return f"{state}; {facts['search']}"
+    return f"{state}; {facts['about']}"
 
 
 def status_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -217,10 +218,10 @@ def status_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("failed", "retried"):
         if facts[name]:
             yield name, ", ".join(f"{n:,} {kind}" for kind, n in facts[name].items())
-    best = facts["best"]
-    if best is not None:
-        size = f", {best['params']:,} parameters, {best['macs']:,} MACs" if best["params"] is not None else ""
-        yield "best", f"trial {best['index']}, reward {best['reward']:.4g}{size}"
+    if facts["best"] is not None:
+        yield "best", _best(facts["best"])
+    if facts["result"] is not None:
+        yield "result", facts["result"]
     if running:
         yield from _pace(facts)
     cost = facts["cost"]
@@ -230,10 +231,17 @@ def status_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "simulated", f"{hours(cost['simulated'])} hours, as the table has it"
 
 
+def _best(best: Mapping[str, Any]) -> str:
+    if "mean" in best:
+        return f"{best['name']} (recipe {best['recipe']}), {best['mean']:.2f} % over {count(best['seeds'], 'seed')}"
+    size = f", {best['params']:,} parameters, {best['macs']:,} MACs" if best["params"] is not None else ""
+    return f"trial {best['index']}, reward {best['reward']:.4g}{size}"
+
+
 def _pace(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     parts = []
     if facts["per_hour"] is not None:
-        parts.append(rate(facts["per_hour"], "trainings" if facts["phase"] == "final" else "trials"))
+        parts.append(rate(facts["per_hour"], STEPS.get(facts["phase"], "trials")))
     if facts["utilisation"] is not None:
         parts.append(f"workers {facts['utilisation']:.0%} busy")
     if parts:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-PHASES = {"search": "searching", "random": "random search", "final": "final comparison"}
+PHASES = {
+    "search": "searching",
+    "random": "random search",
+    "final": "final comparison",
+    "latency": "latencies",
+    "comparison": "trainings",
+    "training": "epochs",
+}
 """What an onlooker reads for the phases of a run."""
+STEPS = {"final": "trainings", "latency": "latencies", "comparison": "trainings", "training": "epochs"}
+"""What the steps of a phase are called where they are not trials."""
 UNITS = (("days", 48 * 3600.0, 24 * 3600.0), ("h", 2 * 3600.0, 3600.0), ("min", 120.0, 60.0))
 """Names of durations, from how many seconds on they are used, and their own seconds."""
 

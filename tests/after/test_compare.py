@@ -122,13 +122,13 @@ def test_the_table_is_what_the_json_says(files):
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 3])
-def test_a_stopped_comparison_goes_on_and_trains_nothing_twice(files, stop_after, capsys):
+def test_a_stopped_comparison_goes_on_and_trains_nothing_twice(files, stop_after):
     whole = compare("./linear.json", "./narrow.json", *SHORT)
     settings = settings_from(("./linear.json", "./narrow.json"), {"train_images": 200, "epochs": 1, "seeds": 2})
     run = CompareRun.create(files / "results" / "s", settings)
 
     def observe(progress):
-        if progress.phase == "final" and progress.done >= stop_after:
+        if progress.phase == "comparison" and progress.done >= stop_after:
             run.stop()
 
     assert run.execute(observe) == "interrupted"
@@ -140,8 +140,6 @@ def test_a_stopped_comparison_goes_on_and_trains_nothing_twice(files, stop_after
     assert outcome("s")["test_reads"] == 4
     assert len(events("s", "latency")) == 4
     assert main(["report", "s"]) == 0
-    assert main(["status", "s"]) == 2
-    assert "made by nas compare" in capsys.readouterr().err
 
 
 def test_a_killed_comparison_goes_on_from_any_event(files):

@@ -41,7 +41,8 @@ SEARCH = "--space nb201 --depth 1 --evaluator waiting --trials 6 --searcher rand
 KEYS = {
     "format",
     "name",
-    "search",
+    "kind",
+    "about",
     "state",
     "phase",
     "phases",
@@ -52,6 +53,7 @@ KEYS = {
     "failed",
     "retried",
     "best",
+    "result",
     "per_hour",
     "utilisation",
     "left",
