@@ -133,6 +133,7 @@ def test_names_are_imported_on_demand():
         _ = nas.nonsense
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_is_short(path):
     assert len(path.read_text().splitlines()) <= 20

@@ -35,6 +35,8 @@ def blocks(path: str) -> list[str]:
 
 
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+LONG = ("docs/export.md", "docs/finetune.md")
+"""Documents whose code takes more than a few seconds."""
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -51,7 +53,10 @@ def nas(folder: Path, *arguments: str) -> str:
     return run(folder, str(ROOT / "run_search.py"), *arguments)
 
 
-@pytest.mark.parametrize("path", [path for path in DOCUMENTS if blocks(path)])
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.long] * (path in LONG)) for path in DOCUMENTS if blocks(path)],
+)
 def test_the_code_runs_and_prints_what_is_said(path: str, tmp_path: Path) -> None:
     code = "\n\n".join(blocks(path))
     (tmp_path / "document.py").write_text(code, "utf-8")
@@ -73,6 +78,7 @@ def test_the_block_is_short_and_its_cell_can_be_inspected(tmp_path: Path) -> Non
     assert (tmp_path / "ghost.svg").is_file()
 
 
+@pytest.mark.long
 def test_the_space_is_short_keeps_the_contract_and_is_searched(tmp_path: Path) -> None:
     space = blocks("docs/add-a-space.md")[0]
     assert len(space.splitlines()) <= 30

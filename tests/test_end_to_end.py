@@ -83,6 +83,7 @@ def test_the_saved_weights_are_those_of_the_tested_network(digits):
     assert nas.key(nas.build(architecture, nas.Task("digits", (1, 8, 8), 10), 2, 1)) == nas.key(graph)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_search_and_scores(digits, tmp_path):
     run(f"search --config {digits / 'config.toml'} --name again --results-dir {tmp_path}")
     first, again = (json.loads((p / "summary.json").read_text()) for p in (digits, tmp_path / "again"))
@@ -121,6 +122,7 @@ def test_a_search_may_start_from_named_networks(tmp_path):
     assert json.loads((tmp_path / "improve" / "summary.json").read_text())["queries"] == 5
 
 
+@pytest.mark.long
 def test_a_final_training_that_diverges_is_in_the_report_and_keeps_nothing_from_it(tmp_path, monkeypatch):
     def diverges(*args, **kwargs):
         raise nas.EvaluationError("the training loss is nan", "diverged")
@@ -133,6 +135,7 @@ def test_a_final_training_that_diverges_is_in_the_report_and_keeps_nothing_from_
     assert "the training loss is nan" in (tmp_path / "nan" / "report.md").read_text()
 
 
+@pytest.mark.long
 def test_a_search_that_started_from_a_file_resumes_without_it(digits, tmp_path):
     start = tmp_path / "start.json"
     start.write_text((digits / "best" / "architecture.json").read_text())

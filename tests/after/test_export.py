@@ -110,7 +110,7 @@ def run_blocks(place: Path, codes: Sequence[str], shape: Sequence[int]) -> list[
     ("flags", "stem", "shape"),
     [
         ("{}/small-net.json", "small_net", (3, 8, 8)),
-        ("{}/cell.json --width 4 --depth 1 --fold-bn", "cell", (3, 32, 32)),
+        pytest.param("{}/cell.json --width 4 --depth 1 --fold-bn", "cell", (3, 32, 32), marks=pytest.mark.long),
     ],
     ids=["graph", "folded cell"],
 )

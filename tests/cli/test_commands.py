@@ -222,6 +222,7 @@ def check_summary(folder):
     assert {row["role"]: row["mean"] for row in summary["finals"]}["search"] == pytest.approx(best["reward"] + 1)
 
 
+@pytest.mark.long
 def test_the_saved_config_gives_the_same_trials_and_flags_override_it(nas, full_table, tmp_path):
     nas(f"{TABLE} --name first --seed 7 --baseline none".replace("{in}/good.npz", str(full_table)))
     results = tmp_path / "results"

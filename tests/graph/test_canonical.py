@@ -87,6 +87,7 @@ def test_nas_bench_101_cells_of_at_most_five_vertices() -> None:
     assert len({key(ordered(cell.graph())) for cell in cells}) == 3112
 
 
+@pytest.mark.long
 def test_nas_bench_201_classes() -> None:
     """5,425 classes of the 15,625 cells; 11,870 when zero edges stay."""
     space = SPACES["nb201"]

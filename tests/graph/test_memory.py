@@ -14,7 +14,7 @@ from nas.graph import PRIMITIVES, Conv, Flatten, Graph, GraphBuilder, Linear, Re
 from nas.graph.memory import KEEPS, memory_peak
 
 Case = tuple[Callable[[], Graph], int]
-QUICK = ("vgg", "resnet", "densenet", "efficientnet", "inception")
+QUICK = ("resnet", "densenet", "efficientnet")
 CASES: dict[str, Case] = {name: (build, 16) for name, build in NETWORKS.items()}
 CASES |= {
     f"{space}-{i}": (lambda s=space, i=i: sampled(s, i, (8, 16, 24)[i % 3], 1 + i % 2), (2, 8, 16, 5)[i % 4])

@@ -101,6 +101,7 @@ def write_random(folder: Path, seeds: Iterable[int]) -> None:
         write(sampled(space, seed, 4, 1 + seed % 2), folder / f"{space}_{seed}.py")
 
 
+@pytest.mark.long
 def test_hand_built_and_random_networks_give_equal_bits_elsewhere(tmp_path: Path) -> None:
     for name, build in NETWORKS.items():
         write(build(), tmp_path / f"{name}.py")

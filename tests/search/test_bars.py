@@ -38,6 +38,7 @@ def test_100_queries_reach_the_bar(bench, searcher, bar, seeds):
     assert max(scores) <= 94.3734  # the table's best test accuracy, 94.37 as published
 
 
+@pytest.mark.long
 def test_searchers_beat_random_search(bench):
     means = {
         name: np.mean([bench.final_score(name, 100, seed) for seed in range(30)])

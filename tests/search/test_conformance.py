@@ -59,12 +59,12 @@ if importlib.util.find_spec("optuna"):
 
 
 THOROUGH = {"predictor"}
-"""These take longer over a proposal: all laws but the first two are for the long run."""
+"""These take longer over a proposal: most laws are for the long run."""
 
 
 def is_long(name, law):
     """Return whether a searcher is held to a law in the long run only; local search never is."""
-    return (law in SLOW and name != "local") or (name in THOROUGH and law not in ("proposals", "purity"))
+    return (law in SLOW and name != "local") or (name in THOROUGH and law != "proposals")
 
 
 def promises():

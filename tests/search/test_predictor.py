@@ -109,6 +109,7 @@ def _count(architecture):
     return sum(value == "nor_conv_3x3" for _, value in architecture.decisions)
 
 
+@pytest.mark.long
 def test_it_finds_an_optimum_that_random_search_misses():
     space = space_of("nb201")
     target = space.sample(np.random.default_rng(99))

@@ -110,6 +110,7 @@ def test_what_is_known_is_not_evaluated_again_and_costs_no_query():
         assert t.key == result.trials[t.of].key
 
 
+@pytest.mark.long
 def test_isomorphic_cells_are_evaluated_once():
     keys = []
     nas.search("nb201", lambda job: keys.append(job.key) or 1.0, searcher="random", trials=300)

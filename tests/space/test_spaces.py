@@ -51,6 +51,7 @@ def test_samples_repeat_with_their_stream(name: str) -> None:
     assert len({space.sample(rng(seed)) for seed in range(50)}) >= 49
 
 
+@pytest.mark.long
 def test_nb201_has_15625_architectures_with_24_neighbours_each() -> None:
     space = SPACES["nb201"]
     assert space.size() == (5**6, 0.0, True)

@@ -330,6 +330,7 @@ assert not found.switches.channels_last
 """
 
 
+@pytest.mark.long
 def test_a_batch_that_two_threads_cannot_share_evenly_does_not_crash_the_process():
     """In channels_last order it does with torch 2.13: a process of its own, since a crash would end the tests."""
     done = subprocess.run([sys.executable, "-c", ODD_BATCH], capture_output=True, text=True, check=False)

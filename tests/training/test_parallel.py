@@ -51,6 +51,7 @@ def group_of_two(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("run", ["synchronised", "fixed", "without norms", "adamw"])
 def test_two_processes_equal_one_with_the_whole_batch_after_20_steps(run: str, group_of_two: Found) -> None:
     one = RUNS[run](None, Path())
@@ -60,12 +61,14 @@ def test_two_processes_equal_one_with_the_whole_batch_after_20_steps(run: str, g
         np.testing.assert_array_equal(first[name], second[name])
 
 
+@pytest.mark.long
 def test_an_average_of_weights_is_the_same(group_of_two: Found) -> None:
     one, two = RUNS["averaged"](None, Path()), group_of_two("averaged", 0)
     for name, value in one.items():
         np.testing.assert_allclose(two[name], value, rtol=0, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.long
 def test_a_group_that_was_stopped_goes_on_with_the_same_bits(group_of_two: Found) -> None:
     for rank in range(2):
         first, again = group_of_two("whole", rank), group_of_two("resumed", rank)
@@ -73,6 +76,7 @@ def test_a_group_that_was_stopped_goes_on_with_the_same_bits(group_of_two: Found
             np.testing.assert_array_equal(again[name], value)
 
 
+@pytest.mark.long
 def test_a_group_measures_as_one_does(group_of_two: Found) -> None:
     one = RUNS["measured"](None, Path())
     for rank in range(2):

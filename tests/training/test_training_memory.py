@@ -30,7 +30,7 @@ RECIPES = {
     "rmsprop": replace(SGD, optimiser="rmsprop", nesterov=False),
     "adamw": replace(SGD, optimiser="adamw", nesterov=False),
 }
-QUICK = ("vgg", "resnet", "efficientnet")
+QUICK = ("resnet", "efficientnet")
 CASES: dict[str, tuple[Callable[[], Graph], int]] = {name: (build, 16) for name, build in NETWORKS.items()}
 CASES |= {
     f"{space}-{i}": (lambda s=space, i=i: sampled(s, i, (8, 16, 24)[i % 3], 1 + i % 2), (2, 8, 16, 5)[i % 4])
