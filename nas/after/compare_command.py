@@ -97,7 +97,7 @@ def _carry_out(comparison: CompareRun) -> int:
 
 def show(folder: Path, data: dict[str, Any]) -> int:
     """Print what a comparison found and where everything is; return the exit code."""
-    from nas.after.compare_report import columns_of, few_seeds, sentence
+    from nas.after.compare_words import columns_of, few_seeds, sentence
     from nas.report.terminal import resume_command, say, show_rows
 
     for recipe in data["recipes"]:
@@ -115,5 +115,5 @@ def show(folder: Path, data: dict[str, Any]) -> int:
         say(f"ensemble of {members}: {ensemble['mean']:.2f} % (recipe {ensemble['recipe']})")
     if data["status"] != "finished":
         say(f"{data['status']}; go on with: {resume_command(folder)}")
-    say(f"report: {folder / 'report.md'}")
+    say(f"report: {folder / 'report.html'}")
     return 0 if data["status"] != "finished" or any(row["mean"] is not None for row in data["rows"]) else 1

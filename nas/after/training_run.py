@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.after.training_part import Here, Trainer
+from nas.after.training_report import write_training
 from nas.after.training_settings import TrainingSettings
-from nas.after.training_view import KIND, training_view, write_training
+from nas.after.training_view import KIND, training_view
 from nas.errors import ConfigError, EvaluationError, StoppedSearch, one_line
 from nas.evaluators.notes import not_applied
 from nas.files import read_json, write_atomic, write_json

@@ -143,7 +143,7 @@ def resume(folder: Path, changes: dict[str, Any]) -> int:
 
 def report(folder: Path) -> int:
     """Write the outputs of a training anew."""
-    from nas.after.training_view import write_training
+    from nas.after.training_report import write_training
 
     show(folder, write_training(folder).status)
     return 0
@@ -175,7 +175,7 @@ def show(folder: Path, status: str) -> None:
     say(result_line(load_training(folder)))
     if status != "finished":
         say(f"{status}; go on with: {resume_command(folder)}")
-    say(f"report: {folder / 'report.md'}")
+    say(f"report: {folder / 'report.html'}")
 
 
 def _size(network: Any) -> str:

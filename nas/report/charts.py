@@ -19,6 +19,8 @@ Point: TypeAlias = tuple[float, float]
 
 TICKS = 5
 """About how many ticks an axis has."""
+MOST_KNOTS = 60
+"""Points of a line that are dots as well, at most."""
 MOST_DOTS = 800
 """About how many faint dots a cloud is thinned out to."""
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -146,6 +148,18 @@ class Chart:
             corners.append((points[-1][0] if end is None else end, points[-1][1]))
         lines = "".join(self._line(a, b) for a, b in pairwise(corners))
         return self._with(f'<g class="line {style}"><title>{escape(title)}</title>{lines}</g>')
+
+    def path(self, points: Sequence[Point], style: str, title: str) -> Chart:
+        """Add straight lines through ``points``, and a small dot at each where they are few enough to be told apart."""
+        lines = "".join(self._line(a, b) for a, b in pairwise(points))
+        dots = "".join(self._dot(p, 2.6) for p in points) if len(points) <= MOST_KNOTS else ""
+        return self._with(f'<g class="line {style}"><title>{escape(title)}</title>{lines}{dots}</g>')
+
+    def label(self, point: Point, text: str, away: float, shift: float = 0.0) -> Chart:
+        """Add a short text ``away`` pixels above and beside a point, which itself is moved by ``shift``."""
+        x, y = _share(self.x.at(point[0])), _share(1 - self.y.at(point[1]))
+        place = f'x="{x}" y="{y}" dx="{_digits(away, 1)}" dy="{_digits(-away, 1)}"'
+        return self._with(f'<text class="label" {place}{_moved(shift)}>{escape(text)}</text>')
 
     def interval(self, x: float, low: float, high: float, style: str, shift: float = 0.0) -> Chart:
         """Add a bar from ``low`` to ``high``, ``shift`` pixels beside its place."""

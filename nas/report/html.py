@@ -1,36 +1,28 @@
-"""The report of a run as one HTML file that needs nothing else: no network, no script, no other file.
-
-The page forbids itself every request and every script (Content-Security-Policy), so that a name or a message that came
-from outside can do no harm even where it were not escaped.
-"""
+"""The report of a search as one HTML file (see :mod:`nas.report.pages`)."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import tomli_w
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from nas.report.charts import short
+from nas.report.bubbles import half_width
 from nas.report.html_cells import cell_drawings, network_drawing
-from nas.report.html_figures import cost_figures, half_width, progress_figures, rank_figures, score_label, score_strips
+from nas.report.html_figures import cost_figures, progress_figures, rank_figures, score_label, score_strips
 from nas.report.html_published import published
 from nas.report.importance import importance
 from nas.report.lineage import Step, lineage
 from nas.report.markdown import verdict
+from nas.report.pages import marked, page, recipe_facts
 from nas.report.view import RunView, Score
-from nas.report.words import count, duration, hours
 from nas.run.config import search_name
 from nas.run.ledger import Ledger
 from nas.searchers.pareto import value_of
 from nas.types import Trial
 
-TEMPLATES = Path(__file__).parent / "templates"
 TOP = 10
 """Rows of the tables of trials, decisions and failures."""
 LATEST_STEPS, FIRST_STEPS = 12, 20
@@ -40,26 +32,7 @@ MARKS = {"finished": "good", "exhausted": "good"}
 
 def html_text(view: RunView) -> str:
     """Return ``report.html``."""
-    return _environment().get_template("report.html.j2").render(_context(view))
-
-
-@cache
-def _environment() -> Environment:
-    found = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    found.filters.update(short=short, count=count, duration=duration, hours=hours, grouped=_grouped)
-    found.globals["style"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    return found
-
-
-def _grouped(value: float | None) -> str:
-    return "" if value is None else f"{value:,}"
+    return page("report.html.j2", _context(view))
 
 
 def _context(view: RunView) -> dict[str, Any]:
@@ -99,12 +72,7 @@ def _verdicts(rows: Sequence[Score]) -> list[tuple[str, Markup]]:
     """Return the verdict's sentences with their marks; what Markdown makes bold, no victory, is bold here."""
     if not any(row.role == "search" for row in rows):
         return []
-    return [("open" if "**" in line else "good", _bold(line)) for line in verdict(rows).splitlines()]
-
-
-def _bold(line: str) -> Markup:
-    parts = line.split("**")
-    return Markup().join(Markup("<strong>{}</strong>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+    return [("open" if "**" in line else "good", marked(line)) for line in verdict(rows).splitlines()]
 
 
 def _winner(view: RunView, best: Trial | None) -> dict[str, Any]:
@@ -206,17 +174,8 @@ def _recipes(view: RunView) -> list[dict[str, Any]]:
     config = view.config
     if not isinstance(config.recipe, dict):
         return []
-    found = [_recipe("trials", config.recipe, config.epochs, view.not_applied(False))]
+    found = [recipe_facts("trials", config.recipe, config.epochs, view.not_applied(False))]
     if config.final_seeds:
         final = config.final_recipe if isinstance(config.final_recipe, dict) else config.recipe
-        found.append(_recipe("final trainings", final, config.final_epochs, view.not_applied(True)))
+        found.append(recipe_facts("final trainings", final, config.final_epochs, view.not_applied(True)))
     return found
-
-
-def _recipe(use: str, table: Mapping[str, Any], epochs: int, missing: Sequence[str]) -> dict[str, Any]:
-    numbers = [
-        (name, " ".join(map(str, value)) if isinstance(value, list | tuple) else value)
-        for name, value in table.items()
-        if name not in ("name", "epochs") and value not in (0, False, (), [])
-    ]
-    return {"use": use, "name": table.get("name", ""), "epochs": epochs, "numbers": numbers, "missing": missing}

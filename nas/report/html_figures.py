@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,6 +10,7 @@ from typing import TypeAlias
 from markupsafe import Markup
 
 from nas.errors import ConfigError
+from nas.report.bubbles import COST_LABELS, Figure, half_width, radius_of, shifts
 from nas.report.charts import Chart, Point, linear_axis, log_axis, short, strip
 from nas.report.html_ranks import Ranking, rankings
 from nas.report.view import RunView, Score
@@ -20,24 +20,8 @@ from nas.run.ledger import Ledger
 from nas.searchers.pareto import COSTS, DEFAULT_OBJECTIVES, front, limits_of, objective_names, value_of, violation
 from nas.types import Trial
 
-COST_LABELS = {"params": "parameters", "macs": "multiply-accumulates of one image (MACs)"}
-LARGEST = 9.0
-"""Radius of the largest bubble, pixels."""
-CLOSE, APART = 0.05, 16.0
-"""Finalists closer than this share of the axis are drawn so many pixels apart, side by side."""
-
 Arm: TypeAlias = tuple[str, str, Ledger]
 """A style, a name, and what was searched."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart with its heading, its legend of (style, text), and a note."""
-
-    heading: str
-    svg: Markup
-    legend: tuple[tuple[str, str], ...]
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,15 +46,6 @@ def score_label(view: RunView) -> str:
     if view.config.evaluator == "train":
         return "test accuracy, %"
     return view.config.objective or view.config.reward or "score"
-
-
-def half_width(scores: Sequence[float]) -> float | None:
-    """Return half the width of the 95 % interval of the mean (Student's t); None for fewer than two scores."""
-    if len(scores) < 2:
-        return None
-    from scipy.special import stdtrit
-
-    return float(stdtrit(len(scores) - 1, 0.975)) * statistics.stdev(scores) / math.sqrt(len(scores))
 
 
 def arms(view: RunView) -> Iterator[Arm]:
@@ -108,7 +83,7 @@ def _cost_figure(view: RunView, name: str) -> Figure | None:
     spans = [v for row in finals for v in (row.mean, *_ends(row))]
     # the size of a bubble tells the other cost
     other = "macs" if name == "params" else "params"
-    radius = _radius([getattr(t, other) for t, _ in pairs] + [getattr(row, other) for row in finals])
+    radius = radius_of([getattr(t, other) for t, _ in pairs] + [getattr(row, other) for row in finals])
     costs = [x for _, x in pairs] + [getattr(row, name) for row in finals]
     axis = log_axis if min(costs) > 0 else linear_axis
     chart = Chart(
@@ -164,16 +139,6 @@ def _costed(trials: Iterable[Trial], name: str) -> Iterator[tuple[Trial, float]]
             yield t, float(cost)
 
 
-def _radius(sizes: Sequence[int | None]) -> Callable[[int | None], float]:
-    """Return the radius for a size: areas tell sizes."""
-    most = max((size for size in sizes if size), default=0)
-
-    def radius(size: int | None) -> float:
-        return max(2.5, LARGEST * math.sqrt((size or 0) / most)) if most else LARGEST / 2
-
-    return radius
-
-
 def _with_front(chart: Chart, view: RunView, name: str) -> tuple[Chart, bool]:
     """Add the trials of most epochs, within the limits, that are not dominated in reward and this one cost."""
     done = [t for t, _ in _costed(scored(view.ledger), name)]
@@ -192,11 +157,11 @@ def _with_front(chart: Chart, view: RunView, name: str) -> tuple[Chart, bool]:
 
 
 def _with_finals(
-    chart: Chart, view: RunView, finals: Sequence[Score], name: str, radius: Callable[[int | None], float]
+    chart: Chart, view: RunView, finals: Sequence[Score], name: str, radius: Callable[[float | None], float]
 ) -> tuple[Chart, list[tuple[str, str]]]:
     legend = []
-    shifts = _shifts([chart.x.at(getattr(row, name)) for row in finals])
-    for row, shift in zip(finals, shifts, strict=True):
+    places = shifts([chart.x.at(getattr(row, name)) for row in finals])
+    for row, shift in zip(finals, places, strict=True):
         x, style, half = getattr(row, name), f"final {row.role}", half_width(row.scores)
         text = f"{row.name}: {row.mean:.2f}{'' if half is None else f' ± {half:.2f}'} ({score_label(view)})"
         title = f"{text}, {short(row.params or 0)} parameters, {short(row.macs or 0)} MACs"
@@ -206,22 +171,6 @@ def _with_finals(
             chart = chart.interval(x, row.mean - half, row.mean + half, style, shift)
         legend.append((f"dot {style}", text))
     return chart, legend
-
-
-def _shifts(places: Sequence[float]) -> list[float]:
-    """Return by how many pixels to move each of the dots at ``places`` so that neighbours can be told apart."""
-    order = sorted(range(len(places)), key=places.__getitem__)
-    groups: list[list[int]] = []
-    for i in order:
-        if groups and places[i] - places[groups[-1][-1]] < CLOSE:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    shifts = [0.0] * len(places)
-    for group in groups:
-        for rank, i in enumerate(group):
-            shifts[i] = APART * (rank - (len(group) - 1) / 2)
-    return shifts
 
 
 @dataclass(frozen=True)

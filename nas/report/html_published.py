@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,14 +37,18 @@ class Published:
 
 
 def published(view: RunView) -> Iterator[Published]:
-    """Yield the published tables on images like the run's, without columns in which nothing is known."""
+    """Yield the published tables on images like the run's."""
     for name in fitting(view.config.dataset or "", *_images(view)):
-        found = rows(name)
-        shown = [c for c in COLUMNS if any(row.get(c) is not None for row in found)]
-        if "error" in shown:  # then the accuracy only says it again
-            shown.remove("top1_accuracy")
-        lines = tuple(tuple(_text(row.get(c)) for c in shown) for row in found)
-        yield Published(TITLES.get(name, name), tuple(COLUMNS[c] for c in shown), lines)
+        yield as_text(TITLES.get(name, name), rows(name))
+
+
+def as_text(title: str, found: Sequence[Mapping[str, Any]]) -> Published:
+    """Return rows of :func:`nas.report.reference.rows` as text, without columns in which nothing is known."""
+    shown = [c for c in COLUMNS if any(row.get(c) is not None for row in found)]
+    if "error" in shown:  # then the accuracy only says it again
+        shown.remove("top1_accuracy")
+    lines = tuple(tuple(_text(row.get(c)) for c in shown) for row in found)
+    return Published(title, tuple(COLUMNS[c] for c in shown), lines)
 
 
 def _images(view: RunView) -> tuple[tuple[int, ...], int]:
