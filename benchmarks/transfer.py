@@ -1,10 +1,10 @@
 """From a search on CIFAR-10 to a network for larger images, end to end, beside handcrafted networks.
 
-    python benchmarks/transfer.py --cifar DIR --images DIR [--home DIR] [--macs 12M] [--epochs 8] [--trials 12]
-        [--search-images 2000] [--train-images N] [--workers 2] [--seed 0]
+    python benchmarks/transfer.py --cifar DIR --images DIR [--image-size 64] [--home DIR] [--macs 12M] [--epochs 8]
+        [--trials 12] [--search-images 2000] [--train-images N] [--workers 2] [--seed 0]
 
 1. ``nas search``: NASNet cells on a part of CIFAR-10.
-2. ``nas transfer --max-macs``: the found cells on the skeleton for 64 x 64 images, with an auxiliary head where there
+2. ``nas transfer --max-macs``: the found cells on the skeleton for larger images, with an auxiliary head where there
    is room, an average of weights, and data-parallel workers on Ray. At half of the epochs the command is killed with
    SIGKILL; ``nas resume`` goes on.
 3. The same command, recipe and budget for ResNet-18, MobileNetV2 and EfficientNet-B0, scaled by their widths to as many
@@ -34,7 +34,6 @@ from nas.errors import NasError
 from nas.run.journal import read
 
 HANDCRAFTED = ("resnet18", "mobilenet_v2", "efficientnet_b0")
-SIDE = 64
 RECIPE = {
     "base": "imagenet-mobile",
     "schedule": "one-cycle",
@@ -58,6 +57,7 @@ class Plan:
     home: Path
     cifar: Path
     images: Path
+    image_size: int
     macs: str
     epochs: int
     trials: int
@@ -101,10 +101,11 @@ class Plan:
             return
         recipe = self.home / "recipe.json"
         recipe.write_text(json.dumps(RECIPE))
-        data = ["--dataset", "folder", "--data-dir", self.images, "--image-size", SIDE, "--max-macs", self.macs]
+        data = ["--dataset", "folder", "--data-dir", self.images, "--image-size", self.image_size]
         data += [] if self.train_images is None else ["--train-images", self.train_images]
         how = ["--recipe", recipe, "--epochs", self.epochs, "--workers", self.workers, "--threads", 1]
-        process = self.nas("transfer", target, *data, *how, "--seed", self.seed, "--name", name, wait=not kill)
+        how += ["--max-macs", self.macs, "--seed", self.seed, "--name", name]
+        process = self.nas("transfer", target, *data, *how, wait=not kill)
         if kill:
             self._kill_halfway(process, folder)
             self.nas("resume", name)
@@ -146,6 +147,7 @@ def main() -> int:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--home", type=Path, default=Path("results/transfer"))
     parser.add_argument("--macs", default="12M")
+    parser.add_argument("--image-size", type=int, default=64)
     for name, default in (("epochs", 8), ("trials", 12), ("search-images", 2000), ("workers", 2), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--train-images", type=int)
@@ -158,9 +160,9 @@ def main() -> int:
     plan.train("cell", "found", kill=True)
     for name in HANDCRAFTED:
         plan.train(name, name, kill=False)
-    images = "all images" if plan.train_images is None else f"{plan.train_images:,} images"
-    budget = f"{plan.epochs} epochs of {images}, at most {plan.macs} MACs, {plan.workers} workers"
-    show(f"Transfer ({budget})", HEAD, [plan.row(name) for name in ("found", *HANDCRAFTED)])
+    images = "all" if plan.train_images is None else f"{plan.train_images:,}"
+    budget = f"{plan.epochs} epochs of {images} images at {plan.image_size} x {plan.image_size}, {plan.workers} workers"
+    show(f"Transfer (at most {plan.macs} MACs, {budget})", HEAD, [plan.row(name) for name in ("found", *HANDCRAFTED)])
     reads = load_training(plan.home / "found").test_reads
     spent = time.monotonic() - start
     print(f"search {searched:.0f} s, all {spent:.0f} s; the killed run read the test split {reads} time")
