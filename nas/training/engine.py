@@ -35,7 +35,7 @@ from nas.training.parallel import Group
 from nas.training.place import prepared, seed_all, the_device
 from nas.training.recipe import Recipe
 from nas.training.source import source_of
-from nas.training.speed import Switches, choose, without_torn_batches
+from nas.training.speed import Switches, choose, safe_on_cpu
 from nas.training.start import Start
 from nas.training.step import Trainee
 from nas.training.weights import load_weights, save_weights
@@ -187,7 +187,8 @@ def fit(
         source = source_of(images, recipe, place, group)
         identity = _identity(graph, recipe, images, splits.name, initial)
         found = _checkpoint(resume, identity, epochs, group)
-        chosen = the_switches(switches, found, place, source.batch_size // (group.world if group else 1), group)
+        share = source.batch_size // (group.world if group else 1)
+        chosen = the_switches(switches, found, graph, place, share, group)
         start = time.perf_counter()
         begun = partial(begin, graph, recipe, place, chosen, seed, group, initial)
         trainee, generator, at = _restored(begun, found, group)
@@ -282,11 +283,20 @@ def _checkpoint(
 
 
 def the_switches(
-    given: Switches | None, found: Checkpoint | None, device: torch.device, batch: int, group: Group | None
+    given: Switches | None,
+    found: Checkpoint | None,
+    graph: Graph,
+    device: torch.device,
+    batch: int,
+    group: Group | None,
 ) -> Switches:
+    """Return the switches of a training in batches of ``batch`` in this process: those given or of a checkpoint.
+
+    On a CPU only what is safe there.
+    """
     chosen = given or (Switches.from_json(found.switches) if found else choose(device))
     if device.type == "cpu":
-        chosen = without_torn_batches(chosen, batch, torch.get_num_threads())
+        chosen = safe_on_cpu(chosen, graph, batch, torch.get_num_threads())
     # a checkpoint may come from a GPU; what processes tell each other is no part of a captured step
     return chosen if device.type == "cuda" and group is None else replace(chosen, capture=False)
 

@@ -20,6 +20,18 @@ import torch
 
 from nas.errors import ConfigError, EvaluationError, unknown
 from nas.files import write_json
+from nas.graph import (
+    Add,
+    BatchNorm,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Graph,
+    GraphBuilder,
+    Linear,
+    Relu,
+    shapes_of,
+)
 
 CACHE = Path("~/.cache/nas-toolkit/speed.json")
 LEAST_GAIN = 1.05
@@ -61,13 +73,31 @@ ON_CPU = Switches()
 gives other bits on other processors; torch's fused, multi-tensor and plain optimisers differ by less than the noise."""
 
 
-def without_torn_batches(switches: Switches, batch: int, threads: int) -> Switches:
-    """Return ``switches`` without channels_last where ``threads`` of a CPU cannot share a batch evenly.
+NARROW, SMALL = 16, 50
+"""Strided 1x1 convolutions of fewer channels an input, on images of more pixels than this side squared, are unsafe."""
 
-    The backward pass of torch 2.13's convolutions in that order then writes outside its memory: a ResNet-14 of width 8
-    crashes in batches of 35, 37, 39, 41 and 127 on two threads, and in none of the even ones.
+
+def safe_on_cpu(switches: Switches, graph: Graph, batch: int, threads: int) -> Switches:
+    """Return ``switches`` without channels_last where torch 2.13's convolutions would then write outside their memory.
+
+    Two gradients of weights do so (oneDNN on AVX-512). In batches that ``threads`` cannot share evenly: a ResNet-14 of
+    width 8 crashes in batches of 35, 37, 39, 41 and 127 on two threads, and in none of the even ones. And those of
+    strided 1x1 convolutions of few input channels on larger images: with 2 to 15 channels about a third of random ones
+    on 56 x 56 to 120 x 120 pixels, none on smaller images and none with more channels (``benchmarks/torn_memory.py``).
     """
-    return replace(switches, channels_last=False) if batch % threads else switches
+    torn = batch % threads != 0 or _has_narrow_strides(graph)
+    return replace(switches, channels_last=False) if torn else switches
+
+
+def _has_narrow_strides(graph: Graph) -> bool:
+    shapes = shapes_of(graph)
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Conv) and op.kernel == (1, 1) and op.stride != (1, 1):
+            channels, height, width = shapes[node.inputs[0]]
+            if channels // op.groups < NARROW and height * width > SMALL**2:
+                return True
+    return False
 
 
 Measure = Callable[[Switches, torch.device], float]
@@ -127,7 +157,6 @@ def _measured(device: torch.device, measure: Measure) -> Switches:
 
 def step_seconds(switches: Switches, device: torch.device, batch: int = 256, steps: int = 20) -> float:
     """Return the median seconds of a training step of a small network of convolutions on 32 x 32 images."""
-    from nas.graph import Add, BatchNorm, Conv, Flatten, GlobalAvgPool, GraphBuilder, Linear, Relu
     from nas.training.recipe import Recipe
     from nas.training.step import Trainee
 

@@ -330,8 +330,27 @@ assert not found.switches.channels_last
 """
 
 
+NARROW = """
+import numpy as np
+from nas.graph import Conv, Flatten, GlobalAvgPool, GraphBuilder, Linear
+from nas.training.data import ImageSet, Splits
+from nas.training.engine import train
+from nas.training.recipe import Recipe
+
+rng = np.random.default_rng(0)
+images = ImageSet(rng.integers(0, 255, (32, 3, 64, 64), dtype=np.uint8), rng.integers(0, 2, 32))
+for channels, out in ((8, 7), (4, 11), (14, 14)):
+    b = GraphBuilder((3, 64, 64))
+    x = b(Conv(out, 1, stride=2), b(Conv(channels, 3, padding=1), b.input))
+    graph = b.build(logits=b(Linear(2), b(Flatten(), b(GlobalAvgPool(), x))))
+    for seed in range(10):
+        train(graph, Splits("narrow", images, images, lambda: images, 2), Recipe(batch_size=8), seed, 1, threads=1)
+"""
+
+
 @pytest.mark.long
-def test_a_batch_that_two_threads_cannot_share_evenly_does_not_crash_the_process():
-    """In channels_last order it does with torch 2.13: a process of its own, since a crash would end the tests."""
-    done = subprocess.run([sys.executable, "-c", ODD_BATCH], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("code", [ODD_BATCH, NARROW], ids=["odd batches", "narrow strides"])
+def test_what_torch_cannot_train_in_channels_last_order_does_not_crash_the_process(code):
+    """With torch 2.13 it does: a process of its own, since a crash would end the tests."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -10,9 +10,10 @@ import torch
 from training_examples import convnet, toy_splits
 
 from nas.errors import ConfigError, EvaluationError
+from nas.graph import Conv, Graph, GraphBuilder
 from nas.training.engine import train
 from nas.training.recipe import Recipe
-from nas.training.speed import ON_CPU, Switches, choose, step_seconds
+from nas.training.speed import ON_CPU, Switches, choose, safe_on_cpu, step_seconds
 from nas.training.step import Captured, Trainee
 
 CPU = torch.device("cpu")
@@ -22,6 +23,30 @@ def test_on_a_cpu_nothing_is_measured_or_written(tmp_path: Path) -> None:
     cache = tmp_path / "speed.json"
     assert choose(CPU, cache) == ON_CPU == Switches(channels_last=True, bf16=False, fused=True, capture=False)
     assert not cache.exists()
+
+
+def strided(channels: int, side: int, kernel: int = 1, stride: int = 2) -> Graph:
+    b = GraphBuilder((channels, side, side))
+    return b.build(out=b(Conv(8, kernel, stride, kernel // 2), b.input))
+
+
+@pytest.mark.parametrize(
+    ("graph", "batch", "threads", "safe"),
+    [
+        (strided(15, 56), 16, 1, False),  # benchmarks/torn_memory.py: these crash
+        (strided(2, 112), 16, 1, False),
+        (strided(16, 112), 16, 1, True),
+        (strided(8, 48), 16, 1, True),
+        (strided(8, 112, kernel=3), 16, 1, True),
+        (strided(8, 112, stride=1), 16, 1, True),
+        (strided(64, 32), 35, 2, False),  # as did a ResNet in such batches
+        (strided(64, 32), 36, 2, True),
+        (strided(64, 56), 32, 2, True),
+    ],
+)
+def test_channels_last_only_where_torch_stays_in_its_memory(graph: Graph, batch: int, threads: int, safe: bool) -> None:
+    assert safe_on_cpu(ON_CPU, graph, batch, threads).channels_last == safe
+    assert not safe_on_cpu(Switches(channels_last=False), graph, batch, threads).channels_last
 
 
 class Timer:
