@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -91,7 +92,8 @@ def search(
     With a ``name`` every result is on disk in ``results_dir/name/journal.jsonl`` before it is used, and calling again
     with the same name and all else equal but ``trials`` goes on where the last call ended; without, the search lives in
     memory.
-    Wrong arguments raise :class:`nas.errors.NasError` before anything is evaluated.
+    Wrong arguments raise :class:`nas.errors.NasError` before anything is evaluated; where every trial fails there is a
+    warning, and no best.
     """
     _check_numbers(trials=(trials, 1), seed=(seed, 0), epochs=(epochs, 1), lag=(1 if lag is None else lag, 0))
     if not callable(evaluator):
@@ -120,7 +122,11 @@ def search(
     finally:
         executor.close()
         journal.close()
-    return Result(tuple(ledger.trials), ledger.best(), reason, ledger.queries)
+    result = Result(tuple(ledger.trials), ledger.best(), reason, ledger.queries)
+    if result.best is None and (failed := [t.failure for t in result.trials if t.failure]):
+        what = f"no trial has a reward; {len(failed):,} of {len(result.trials):,} failed, the first with"
+        warnings.warn(f"{what} {failed[0].kind}: {failed[0].message}", stacklevel=2)
+    return result
 
 
 def _study(
@@ -193,7 +199,9 @@ def _open(results: Path, name: str, study: dict[str, Any], lag: int | None) -> t
         path.parent.mkdir(parents=True, exist_ok=True)
         return Journal.create(path, {"study": study}), Ledger(lag)
     with opened(path) as (journal, events, _):
-        found = events[0].get("study", {})
+        if "study" not in events[0]:
+            raise ConfigError(f"run '{name}' was not made by nas.search(): choose another name")
+        found = events[0]["study"]
         differs = [key for key in study if found.get(key) != study[key]]
         if differs:
             was, now = found.get(differs[0]), study[differs[0]]

@@ -28,6 +28,8 @@ LISTS = (
     "networks",
     "genotypes",
 )
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C has ended early, also where it has written its report."""
 PRESET: dict[str, Any] = {"space_args": {"nodes": 3}, "width": 8, "depth": 1}
 """Settings of the default space where the user names none: a few minutes on two cores."""
 
@@ -62,10 +64,11 @@ def search(options: argparse.Namespace) -> int:
 
 
 def _forecast(config: RunConfig) -> int:
-    from nas.forecast import forecast
-    from nas.report.terminal import say
+    from nas.forecast import SAMPLES, forecast
+    from nas.report.terminal import note, say
     from nas.study import assemble
 
+    note(f"measuring one epoch of {SAMPLES} sampled networks ...")
     say(forecast(config, assemble(config)))
     return 0
 
@@ -136,7 +139,9 @@ def _carry_out(run: Run) -> int:
         warn(run.warning)
     view = load_view(run.folder)
     show_result(view)
-    return 0 if view.ledger.best() or view.status == "interrupted" else 1
+    if view.status == "interrupted":
+        return INTERRUPTED
+    return 0 if view.ledger.best() else 1
 
 
 class stopping_once:

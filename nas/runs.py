@@ -121,7 +121,7 @@ class Run:
     def _finish(self, reason: str, observe: Observer) -> str:
         self.study.executor.close()  # the random search and the final trainings need the place of its workers
         baseline = None
-        if self.config.baseline == "random":
+        if self.config.baseline == "random" and self.ledger.queries:
             ended, baseline = self.run_baseline(observe)
             if ended == "interrupted":
                 return ended

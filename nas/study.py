@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ConfigError, EvaluationError
+from nas.errors import ConfigError, EvaluationError, unknown
 from nas.evaluators import EVALUATORS
 from nas.evaluators.table import Known, reward_name
-from nas.evaluators.train import TrainSettings
+from nas.evaluators.train import RECORDED, TrainSettings
 from nas.placing import INLINE, check_places, executor_of, final_executor_of, lag_of
 from nas.plugins import load_built_in, load_plugin, naming
 from nas.preparation import Prepare, preparer, remembered
@@ -20,6 +20,7 @@ from nas.run.config import EPOCHS, RunConfig, flag
 from nas.run.loop import Executor, Settings
 from nas.run.seeds import SEARCH, stream
 from nas.searchers import make_scheduler, make_searcher
+from nas.searchers.pareto import COSTS, DEFAULT_OBJECTIVES, limits_of, objective_names
 from nas.searchers.schedulers import NONE, spelled_out
 from nas.searchers.start import StartFrom
 from nas.space import SPACES, Space
@@ -130,6 +131,7 @@ def assemble(config: RunConfig, start: Sequence[Architecture] = (), folder: Path
     context = Context(remembered(plain), config.epochs, config.trials, config.max_params, config.max_macs, cache)
     with naming(f"searcher '{config.searcher}'"):
         searcher = make_searcher(config.searcher, space, config.searcher_args, context)
+    _check_objectives(config)
     start = tuple(start) or tuple(start_architectures(config.start_from, space))
     if start:
         searcher = StartFrom(searcher, start)
@@ -169,6 +171,19 @@ def assemble(config: RunConfig, start: Sequence[Architecture] = (), folder: Path
         table,
         start,
     )
+
+
+def _check_objectives(config: RunConfig) -> None:
+    """Refuse objectives that no trial will have, where it is known what trials record."""
+    if config.searcher != "nsga2" or config.evaluator not in ("train", "table"):
+        return
+    known = (*COSTS, *(RECORDED if config.evaluator == "train" else (config.reward or "", *config.metrics)))
+    with naming("searcher 'nsga2'", ours=True):
+        wanted = objective_names(config.searcher_args.get("objectives", DEFAULT_OBJECTIVES))
+        for name in (*wanted, *limits_of(config.searcher_args.get("limits", ""))):
+            if name not in known:
+                hint = "; record columns of a table with --metric" if config.evaluator == "table" else ""
+                raise ConfigError(f"{unknown('objective', name, known)}{hint}")
 
 
 def _table(config: RunConfig) -> Table | None:

@@ -45,6 +45,11 @@ class Target:
     cells: dict[str, Graph]
 
 
+def run_name(text: str, results: Path) -> str:
+    """Return the name of the run in ``results`` whose name, or the path of whose folder, ``text`` may be."""
+    return text.rstrip("/").removeprefix(f"{results}/")
+
+
 def find(text: str, size: Wanted, plugins: Sequence[str] = (), results: Path = Path("results")) -> Target:
     """Return what ``text`` names; an unknown name raises :class:`ConfigError` with the nearest one.
 
@@ -55,6 +60,7 @@ def find(text: str, size: Wanted, plugins: Sequence[str] = (), results: Path = P
     for plugin in plugins:
         load_plugin(plugin)
     networks = import_module("search_spaces.networks.registry").NETWORKS
+    text = run_name(text, results)
     best = results / text / "best"
     if text not in networks and not text.startswith(".") and (best / "architecture.json").is_file():
         return _best_of(best.parent, size)

@@ -10,6 +10,7 @@ import pytest
 
 import nas
 from nas.errors import ConfigError, NasError
+from nas.run.journal import Journal
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -68,6 +69,24 @@ def test_a_name_belongs_to_one_search(tmp_path, other):
     with pytest.raises(ConfigError, match="belongs to another search"):
         nas.search(count_ones, ones, trials=5, name="bits", results_dir=tmp_path, **other)
     nas.search(count_ones, ones, trials=3, name="bits", results_dir=tmp_path)  # the lock was released
+
+
+def test_a_search_in_which_every_trial_fails_warns():
+    def wrong(job):
+        return job.architecture["no such decision"]
+
+    with pytest.warns(
+        UserWarning, match=r"no trial has a reward; 3 of 3 failed, the first with error: .*no such decision"
+    ):
+        result = nas.search(count_ones, wrong, trials=3)
+    assert result.best is None
+
+
+def test_a_run_of_the_command_line_is_not_gone_on_with(tmp_path):
+    (tmp_path / "mine").mkdir()
+    Journal.create(tmp_path / "mine" / "journal.jsonl", {"config": {}}).close()
+    with pytest.raises(ConfigError, match=r"was not made by nas\.search"):
+        nas.search(count_ones, ones, trials=2, name="mine", results_dir=tmp_path)
 
 
 def test_a_job_carries_the_network_and_its_seed():

@@ -85,14 +85,15 @@ def _fresh(results: Path) -> str:
 
 def _carry_out(comparison: CompareRun) -> int:
     from nas.after.compare_report import write_comparison
-    from nas.commands import stopping_once
+    from nas.commands import INTERRUPTED, stopping_once
     from nas.report.terminal import ProgressBar, warn
 
     if comparison.warning:
         warn(comparison.warning)
     with ProgressBar() as bar, stopping_once(cast(Any, comparison), bar.warn):
-        comparison.execute(bar.update)
-    return show(comparison.folder, write_comparison(comparison.folder))
+        reason = comparison.execute(bar.update)
+    code = show(comparison.folder, write_comparison(comparison.folder))
+    return INTERRUPTED if reason == "interrupted" else code
 
 
 def show(folder: Path, data: dict[str, Any]) -> int:

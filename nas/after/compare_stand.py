@@ -27,6 +27,7 @@ def facts(folder: Path) -> dict[str, Any]:
     to_come = rows * settings.seeds - len(finals)
     left = _seconds_each(view) * to_come if finals else None
     running = [w for w in snapshot.workers if w.trial is not None]
+    pending = snapshot.running and snapshot.events[-1]["event"] == "test_read" and not running
     spent = sum(final["seconds"] for final in finals) + sum(snapshot.now - w.since for w in running)
     notes = [final.get("notes", {}) for final in finals]
     return snapshot.frame(
@@ -40,7 +41,10 @@ def facts(folder: Path) -> dict[str, Any]:
         running=[
             {"index": w.trial, "attempt": 0, "worker": w.name, "seconds": round(snapshot.now - w.since, 3)}
             for w in running
-        ],
+        ]
+        # a worker in the process of the comparison itself tells nothing while it works
+        + [{"index": len(finals), "attempt": 0, "worker": "", "seconds": round(snapshot.now - snapshot.written, 3)}]
+        * pending,
         best=_best(view),
         left=_left(snapshot, left),
         cost=worker_hours(spent, left, gpus_of(settings.config, snapshot.workers, notes)),

@@ -36,7 +36,7 @@ def columns_of(row: Data) -> list[str]:
     if d is not None:
         ps = (p_text(d[name]) for name in ("p_holm", "p_wilcoxon", "p_permutation"))
         difference = [f"{d['mean']:+.2f}", interval_text(d["interval"], "+.2f"), *ps]
-    latency = [_number(row["latency"][batch], ".3g") for batch in ("1", "64")]
+    latency = [_milliseconds(row["latency"][batch]) for batch in ("1", "64")]
     own = [_number(row["mean"], ".2f") or ("failed" if row["failures"] else ""), interval_text(row["interval"])]
     return [*own, *difference, f"{row['params']:,}", f"{row['macs']:,}", *latency, _number(row["seconds"], ".1f")]
 
@@ -49,6 +49,10 @@ def interval_text(found: Data | None, how: str = ".2f") -> str:
 def p_text(p: float | None) -> str:
     """Return a p-value as text."""
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _milliseconds(value: float | None) -> str:
+    return _number(value, ".3g" if value is None or value < 100 else ",.0f")
 
 
 def _number(value: float | None, how: str) -> str:

@@ -18,6 +18,7 @@ from nas.graph import Graph
 from nas.run.config import config_of
 from nas.run.journal import read
 from nas.starts import is_path
+from nas.targets import run_name
 from nas.types import Task
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def network_of(
     trained = _trained(text, results)
     if trained is not None and width is None and depth is None:
         return adapted(Graph.from_json(read_json(trained)), task.input_shape, task.classes)
-    if trained is not None and is_training(results / _name(text, results)):
+    if trained is not None and is_training(results / run_name(text, results)):
         raise ConfigError(
             f"--width and --depth go with what is built anew; the training '{text}' has a size of its own"
         )
@@ -113,16 +114,11 @@ def images_of(weights: Path) -> str | None:
 
 def _trained(text: str, results: Path) -> Path | None:
     """Return the graph of the run ``text`` as it was trained, None where there is no such run."""
-    name = _name(text, results)
+    name = run_name(text, results)
     if is_path(name) or name.startswith("."):
         return None
     places = (results / name / "best" / "graph.json", results / name / "graph.json")
     return next((path for path in places if path.is_file()), None)
-
-
-def _name(text: str, results: Path) -> str:
-    """Return the name of the run whose folder's path may stand for it."""
-    return text.rstrip("/").removeprefix(f"{results}/")
 
 
 def _file(text: str | None, target: str, results: Path) -> Path:

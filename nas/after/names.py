@@ -241,10 +241,22 @@ def _fitted(
         if own not in given:
             raise ConfigError(f"weights '{path}': tensor '{theirs}.{own}' is missing, for our layer '{layer}'")
         if not _same(shape, tuple(given[own].shape)):
+            _check_channels(shape, tuple(given[own].shape), path)
             shapes = f"{shape}, found {tuple(given[own].shape)}"
             raise ConfigError(f"weights '{path}': tensor '{theirs}.{own}', our '{layer}.{own}', must be {shapes}")
         found[f"{layer}.{own}"] = given[own].reshape(shape)
     return found
+
+
+def _check_channels(ours: Shape, theirs: Shape, path: str) -> None:
+    """Tell plainly where the images have other channels: every first layer looks at one or three."""
+    if (
+        len(ours) == len(theirs) == 4
+        and {ours[1], theirs[1]} == {1, 3}
+        and (ours[0], *ours[2:]) == (theirs[0], *theirs[2:])
+    ):
+        kinds = {1: "grey images (1 channel)", 3: "RGB images (3 channels)"}
+        raise ConfigError(f"weights '{path}' are of a network for {kinds[theirs[1]]}, the data has {kinds[ours[1]]}")
 
 
 def _same(ours: Shape, theirs: Shape) -> bool:

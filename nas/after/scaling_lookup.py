@@ -19,7 +19,7 @@ from nas.run.journal import read
 from nas.space import SPACES, Cells
 from nas.space.choices import Options
 from nas.starts import is_path
-from nas.targets import Wanted
+from nas.targets import Wanted, run_name
 from nas.types import Architecture, Shape, Task
 from search_spaces.genotypes import GENOTYPES
 from search_spaces.networks.registry import CIFAR, NETWORKS, NetworkInfo
@@ -50,6 +50,7 @@ def subject(
     for plugin in plugins:
         load_plugin(plugin)
     size = wanted or Wanted()
+    text = run_name(text, results)
     journal = results / text / "journal.jsonl"
     if text not in NETWORKS and not text.startswith(".") and (journal.parent / "best/architecture.json").is_file():
         return _best_of(journal.parent, size)

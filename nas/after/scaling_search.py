@@ -126,8 +126,8 @@ def from_table(scaler: Scaler, path: Path, tolerance: float = TOLERANCE) -> list
             alpha, beta, gamma, accuracy = (float(row[name] or "") for name in wanted)
         except (TypeError, ValueError):
             raise ConfigError(f"--table {path}, line {line}: {', '.join(wanted)} must be numbers") from None
-        if not math.isfinite(accuracy):
-            raise ConfigError(f"--table {path}, line {line}: the accuracy must be a finite number, found {accuracy}")
+        if not 0 <= accuracy <= 100:
+            raise ConfigError(f"--table {path}, line {line}: the accuracy must be from 0 to 100 %, found {accuracy:g}")
         factors = Factors(alpha, beta, gamma)
         try:
             factors.check(tolerance)

@@ -94,6 +94,11 @@ class TrainingRun:
         """Whether there is nothing left to do."""
         return any(event["event"] == "trained" for event in self.events)
 
+    @property
+    def all_epochs_done(self) -> bool:
+        """Whether only the test split is left to be measured, if anything."""
+        return self.done or self._epochs_done() >= self.settings.epochs
+
     def stop(self) -> None:
         """End after the next few steps; :meth:`resume` goes on from there."""
         self._stopping = True
@@ -172,7 +177,9 @@ class TrainingRun:
             return "interrupted"
         write_atomic(self.folder / WEIGHTS, ended.weights)
         self._append({"event": "test_read", "time": time.time()})
+        observe(Progress("test", 0, 1))
         found = trainer.measure_test()
+        observe(Progress("test", 1, 1))
         numbers = {"top1": found.accuracy, "top5": found.top5, "loss": found.loss}
         size = {name: self.network[name] for name in ("params", "macs")}
         self._append({"event": "trained", **numbers, **size, **ended.facts, "time": time.time()})

@@ -182,10 +182,10 @@ def settings_from(command: str, default_recipe: str | None, options: Mapping[str
         if type(batch) is not int or batch < 1:
             raise ConfigError(f"--batch-size must be a whole number of at least 1, found {batch!r}")
         recipe = recipe.for_batch(batch)
-    side = given.get("image_size") or 224
-    if dataset == "folder" and recipe.test_size > side:
-        # a recipe for 224 pixels: files are scaled by as much for other sides
-        recipe = replace(recipe, test_resize=0, test_size=0)
+    if recipe.test_size and (dataset == "folder" or "recipe" not in given_names):
+        # a recipe for 224 pixels: images that are smaller are tested as they are
+        side = min(task_of(dataset, given.get("data_dir"), given.get("image_size")).input_shape[1:])
+        recipe = replace(recipe, test_resize=0, test_size=0) if recipe.test_size > side else recipe
     given.setdefault("epochs", recipe.epochs)
     given.setdefault("threads", _threads(dataset, given.get("workers"), "ray_address" in given))
     fields_ = {name: value for name, value in recipe.to_json().items() if value is not None}

@@ -31,6 +31,9 @@ FLAGS = (
 )
 
 
+MEASURING = "measuring a few steps ..."
+
+
 def add_flags(sub: Any, recipe: str) -> None:
     """Add the flags of a training to the parser of a command."""
     sub.add_argument("target", metavar="RUN|FILE|NETWORK", help="a run's best, a file, a genotype or a named network")
@@ -104,13 +107,14 @@ def launch(
         fresh_training_name,
         trainer_of,
     )
-    from nas.report.terminal import say
+    from nas.report.terminal import note, say
     from nas.runs import folder_of
 
     results = options.results_dir
     folder = folder_of(results, options.name or fresh_training_name(results, settings, network["name"]))
     check_free(folder)
     say(_size(network))
+    note(MEASURING)
     # before anything is written: where the workers find no room there is no run
     trainer = trainer_of(settings, graph, folder / CHECKPOINT, initial or b"")
     try:
@@ -126,13 +130,14 @@ def launch(
 def resume(folder: Path, changes: dict[str, Any]) -> int:
     """Go on with a training, after a forecast of what is left."""
     from nas.after.training_run import TrainingRun
-    from nas.report.terminal import say, warn
+    from nas.report.terminal import note, say, warn
 
     run = TrainingRun.resume(folder, changes)
     if run.warning:
         warn(run.warning)
     say(_size(run.network))
-    if not run.done:
+    if not run.all_epochs_done:
+        note(MEASURING)
         try:
             say(run.forecast())
         except BaseException:
@@ -158,13 +163,13 @@ def status(folder: Path) -> dict[str, Any]:
 
 def carry_out(run: TrainingRun) -> int:
     """Train with a bar meanwhile, and show what came out."""
-    from nas.commands import stopping_once
+    from nas.commands import INTERRUPTED, stopping_once
     from nas.report.terminal import ProgressBar
 
     with ProgressBar() as bar, stopping_once(cast(Any, run), bar.warn):
         reason = run.execute(bar.update)
     show(run.folder, reason)
-    return 0
+    return INTERRUPTED if reason == "interrupted" else 0
 
 
 def show(folder: Path, status: str) -> None:

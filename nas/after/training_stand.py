@@ -25,8 +25,11 @@ def facts(folder: Path) -> dict[str, Any]:
     return snapshot.frame(
         KIND,
         f"training of {view.network['name']} on {settings.dataset}",
-        phase=None if ended else "training",
-        phases={"training": {"done": len(view.epochs), "total": settings.epochs, "counts": {}}},
+        phase=None if ended else "test" if view.test_reads else "training",
+        phases={
+            "training": {"done": len(view.epochs), "total": settings.epochs, "counts": {}},
+            "test": {"done": int(view.trained is not None), "total": 1, "counts": {}},
+        },
         retried={"lost": view.lost} if view.lost else {},
         result=result_line(view),
         left=None if left is None or not snapshot.running else {"phase": round(left, 3), "run": round(left, 3)},

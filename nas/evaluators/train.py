@@ -118,6 +118,10 @@ def adopt(settings: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
     _adopted[chosen._data] = Splits(chosen.dataset, sets["train"], sets["validation"], read_test, shared["classes"])
 
 
+RECORDED = ("val_accuracy", "val_loss", "train_loss", "epochs_trained", "peak_memory")
+"""The values of a trained trial beside its reward."""
+
+
 class TrainEvaluator:
     """Trains ``job.graph`` with the recipe in ``job.settings`` (see :class:`TrainSettings`).
 

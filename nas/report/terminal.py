@@ -18,6 +18,7 @@ from rich.text import Text
 from nas.report.markdown import verdict
 from nas.report.view import RunView
 from nas.report.words import PHASES, STEPS, clock, count, duration, hours, rate
+from nas.run.config import flag
 
 if TYPE_CHECKING:
     from nas.graph import LayerCost
@@ -36,6 +37,11 @@ def warn(text: str, console: Console | None = None) -> None:
     """Print a line of warning to standard error, or on a console in use."""
     console = console or Console(stderr=True)
     console.print(f"warning: {text}", highlight=False, soft_wrap=True, markup=False)
+
+
+def note(text: str) -> None:
+    """Print a line to standard error, for who waits."""
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 class ProgressBar:
@@ -142,7 +148,7 @@ def show_result(view: RunView) -> None:
         size = f", {best.params:,} parameters, {best.macs:,} MACs" if best.params is not None else ""
         console.print(f"best: trial {best.index}, reward {best.reward:.4g}{size}", highlight=False)
     else:
-        say(_nothing(view))
+        say(nothing_found(view))
     rows = view.scores()
     if rows:
         score = "test %" if view.config.evaluator == "train" else (view.config.objective or view.config.reward or "")
@@ -160,7 +166,18 @@ def show_result(view: RunView) -> None:
     say(f"report: {view.folder / 'report.html'}")
 
 
-def _nothing(view: RunView) -> str:
+def nothing_found(view: RunView) -> str:
+    """Say why no trial has a score."""
+    trials = view.ledger.trials
+    if trials and all(t.failure and t.failure.kind == "over_limit" for t in trials):
+        limits = ", ".join(
+            f"{flag(n)} {v:,}" for n in ("max_params", "max_macs") if (v := getattr(view.config, n)) is not None
+        )
+        least = min(trials, key=lambda t: t.macs or 0)
+        return (
+            f"no trial has a score; all {len(trials):,} proposals were over the limits ({limits}): the smallest had "
+            f"{least.params or 0:,} parameters and {least.macs or 0:,} MACs"
+        )
     failures = Counter(f"{t.failure.kind}: {t.failure.message}" for t in view.ledger.trials if t.failure)
     if not failures:
         return "no trial has a score"

@@ -9,6 +9,7 @@ PHASES = {
     "latency": "latencies",
     "comparison": "trainings",
     "training": "epochs",
+    "test": "test split",
 }
 """What an onlooker reads for the phases of a run."""
 STEPS = {"final": "trainings", "latency": "latencies", "comparison": "trainings", "training": "epochs"}

@@ -121,13 +121,14 @@ def without(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     ("state", "rule"),
     [
         (
-            {**FOREIGN, "conv1.weight": torch.zeros(8, 1, 7, 7)},
+            {**FOREIGN, "conv1.weight": torch.zeros(8, 2, 7, 7)},
             r"tensor 'conv1.weight', our 'stem.conv.weight', must be",
         ),
         (without(FOREIGN, "layer3.1.bn1.running_mean"), "tensor 'layer3.1.bn1.running_mean' is missing"),
         ({**FOREIGN, "layer1.0.bn1.more": torch.zeros(2)}, "tensor 'layer1.0.bn1.more' has no place in our layer"),
         (without(FOREIGN, "layer4.1"), "it has 37 layers with tensors, ours 41"),
-        ({**STATE, "stem.conv.weight": torch.zeros(8, 1, 7, 7)}, r"tensor 'stem.conv.weight'.* must be \(8, 3, 7, 7\)"),
+        ({**STATE, "stem.conv.weight": torch.zeros(8, 2, 7, 7)}, r"tensor 'stem.conv.weight'.* must be \(8, 3, 7, 7\)"),
+        ({**STATE, "stem.conv.weight": torch.zeros(8, 1, 7, 7)}, "a network for grey images .*, the data has RGB"),
         (without(STATE, "stage3.block1"), "unknown layer 'stage3.block1"),
         ({**STATE, "stage9.conv.weight": torch.zeros(2)}, "layer 'stage9.conv' is none of the network's"),
         ({"w": torch.zeros(2)}, "it has 1 layers with tensors, ours 41"),

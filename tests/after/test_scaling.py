@@ -222,7 +222,8 @@ def test_a_table_of_accuracies_names_the_best(tmp_path: Path) -> None:
         ("alpha,beta\n1,2\n", "must name the columns"),
         ("alpha,beta,gamma,accuracy\n1,x,1,80\n", "line 2: alpha, beta, gamma, accuracy must be numbers"),
         ("alpha,beta,gamma,accuracy\n1,1,1,80\n", "line 2: alpha"),
-        ("alpha,beta,gamma,accuracy\n2,1,1,nan\n", "finite"),
+        ("alpha,beta,gamma,accuracy\n2,1,1,nan\n", "line 2: the accuracy must be from 0 to 100 %, found nan"),
+        ("alpha,beta,gamma,accuracy\n2,1,1,930\n", "found 930"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=rule):

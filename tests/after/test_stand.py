@@ -93,7 +93,10 @@ def test_a_training(ask):
     summary = json.loads(Path("results/c/summary.json").read_text())
     found, text = ask(), ask(as_json=False)
     assert (found["kind"], found["state"], found["phase"]) == ("train", "finished", None)
-    assert found["phases"] == {"training": {"done": 4, "total": 4, "counts": {}}}
+    assert found["phases"] == {
+        "training": {"done": 4, "total": 4, "counts": {}},
+        "test": {"done": 1, "total": 1, "counts": {}},
+    }
     assert f"top-1 {summary['top1']:.2f} %" in found["result"]
     assert found["cost"] == {
         "unit": "worker-hours",

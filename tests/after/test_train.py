@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.after.training_settings import TrainingSettings
+from nas.after.training_settings import TrainingSettings, settings_from
 from nas.after.training_view import load_training
 from nas.cli import main
 from nas.errors import ConfigError, StoppedSearch
 from nas.files import read_json, write_json
 from nas.run.journal import read
+from nas.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--dataset", "digits", "--train-images", "120", "--batch-size", "20", "--width", "2", "--threads", "1"]
@@ -322,6 +323,27 @@ def ancestors(pid: int) -> set[int]:
         found.add(pid)
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return found
+
+
+def test_what_has_only_the_test_left_makes_no_forecast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path, "--epochs", "2", "--name", "one")
+    journal = tmp_path / "one" / "journal.jsonl"
+    before = events(tmp_path / "one", "trained")[0]
+    lines = journal.read_bytes().splitlines(keepends=True)
+    kept = next(i for i, event in enumerate(read(journal)) if event["event"] == "test_read")
+    journal.write_bytes(b"".join(lines[:kept]))
+    capsys.readouterr()
+    assert main(["resume", "one", "--results-dir", str(tmp_path)]) == 0
+    assert "forecast" not in capsys.readouterr().out
+    assert events(tmp_path / "one", "trained")[0]["top1"] == before["top1"]
+
+
+def test_a_transfer_tests_smaller_images_as_they_are() -> None:
+    def recipe_for(**options: Any) -> Recipe:
+        return settings_from("transfer", "imagenet-mobile", {"target": "resnet18", **options}).actual_recipe
+
+    assert (recipe_for(dataset="digits").test_resize, recipe_for(dataset="digits").test_size) == (0, 0)
+    assert recipe_for(dataset="digits", recipe="imagenet-mobile").test_size == 224  # refused with its reason later
 
 
 @pytest.mark.long

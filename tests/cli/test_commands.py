@@ -317,6 +317,22 @@ def test_a_search_whose_trials_all_fail_says_so(nas, tmp_path):
     assert "ValueError: planted in the evaluator" in out
 
 
+def test_limits_that_nothing_meets_are_told_with_the_smallest_network(nas, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.run.loop.BARREN", 20)
+    out = nas(f"{FLAT} --name one --max-macs 10 --baseline random", code=1)
+    smallest = min(e["macs"] for e in read(tmp_path / "results/one/journal.jsonl") if e["event"] == "asked")
+    assert "all 20 proposals were over the limits (--max-macs 10): the smallest had" in out
+    assert f"{smallest:,} MACs" in out
+    assert not (tmp_path / "results/one/random").exists()
+
+
+def test_the_path_of_a_run_stands_for_its_best(nas, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    nas(f"{FLAT} --name one --baseline none")
+    shown = [nas(f"inspect {name} --json") for name in ("one", "results/one", "results/one/")]
+    assert shown[0] == shown[1] == shown[2]
+
+
 def test_a_run_is_found_by_the_path_that_it_printed(nas, full_table, tmp_path):
     nas(f"search --results-dir {{out}} --space table --table {full_table} --reward accuracy --trials 3 --name one")
     for path in ("{out}/one", "one/", "{out}/one/"):

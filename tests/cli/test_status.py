@@ -160,7 +160,7 @@ def test_status_of_an_interrupted_run(ask, start, tmp_path):
     process = start()
     process.send_signal(signal.SIGINT)
     (tmp_path / "gate").touch()
-    assert process.wait(30) == 0
+    assert process.wait(30) == 130
     facts = json.loads(ask(tmp_path / "results", "--json"))
     assert facts["state"] == "interrupted"
     assert facts["phases"]["search"]["done"] == 4
