@@ -65,6 +65,7 @@ def test_the_code_runs_and_prints_what_is_said(path: str, tmp_path: Path) -> Non
     assert [line for line in printed if line in claimed] == claimed
 
 
+@pytest.mark.long
 def test_the_block_is_short_and_its_cell_can_be_inspected(tmp_path: Path) -> None:
     block, space, look = blocks("docs/add-a-block.md")
     assert len(block.splitlines()) <= 20

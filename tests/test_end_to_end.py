@@ -107,6 +107,7 @@ def test_a_search_on_real_cifar10_ends_with_a_report(shared_data, tmp_path):
     assert "Final comparison" in (tmp_path / "cifar" / "report.md").read_text()
 
 
+@pytest.mark.long
 def test_a_search_may_start_from_named_networks(tmp_path):
     run(
         f"search --name improve --results-dir {tmp_path} --start-from resnet18 --start-from mobilenet_v2 "

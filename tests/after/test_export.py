@@ -105,6 +105,7 @@ def run_blocks(place: Path, codes: Sequence[str], shape: Sequence[int]) -> list[
     return [found[str(i)] for i in range(len(codes))]
 
 
+@pytest.mark.long
 @needs_onnx
 @pytest.mark.parametrize(
     ("flags", "stem", "shape"),
@@ -257,6 +258,7 @@ def test_wrong_weights_in_a_file_are_found_and_nothing_is_left(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

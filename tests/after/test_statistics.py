@@ -31,6 +31,7 @@ def found(seeds, difference, **settings):
     return np.mean([c.p <= 0.05 for c in comparisons(seeds, difference, **settings)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_equal_candidates_differ_in_about_one_comparison_of_twenty(seeds):
     low, high = (stats.binom.ppf(p, SIMULATIONS, 0.05) / SIMULATIONS for p in (0.001, 0.999))
@@ -38,6 +39,7 @@ def test_equal_candidates_differ_in_about_one_comparison_of_twenty(seeds):
     assert low <= found(seeds, 0.0) <= high
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seeds", "power"), [(3, 0.75), (5, 0.9), (10, 0.99)])
 def test_a_planted_difference_is_found(seeds, power):
     # the differences have a deviation of 0.5 sqrt(2) = 0.71 points: with more seeds a smaller one is found

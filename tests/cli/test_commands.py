@@ -290,6 +290,7 @@ def test_names_are_free_numbers_and_search_is_the_default_command(nas, tmp_path)
     assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["nb201-predictor-1", "nb201-predictor-2"]
 
 
+@pytest.mark.long
 def test_progress_is_a_line_for_every_tenth_where_no_one_watches(nas, wrong_files, tmp_path, capsys):
     command = FLAT.replace("{in}", str(wrong_files)).replace("{out}", str(tmp_path / "results"))
     assert main([*shlex.split(command), "--trials", "40"]) == 0

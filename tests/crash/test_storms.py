@@ -31,6 +31,7 @@ def strike(durability: ModuleType, name: str, home: Path) -> None:
     assert row.tries >= LEAST[name]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["flips", "doubles"])
 def test_small_storm(durability, name, tmp_path):
     strike(durability, name, tmp_path)

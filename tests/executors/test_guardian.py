@@ -58,6 +58,7 @@ def test_it_ends_what_uses_the_folder_and_removes_it(start, tmp_path):
     assert beside.exists()
 
 
+@pytest.mark.long
 def test_it_ends_what_a_process_of_the_folder_has_started(start, tmp_path):
     code = "import subprocess; p = subprocess.Popen(['sleep', '100'], stdout=-3); print(p.pid, flush=True); p.wait()"
     parent = start(sys.executable, "-c", code, str(tmp_path / "ray/session"))
@@ -68,6 +69,7 @@ def test_it_ends_what_a_process_of_the_folder_has_started(start, tmp_path):
     assert not Path(f"/proc/{child}").exists() or Path(f"/proc/{child}/stat").read_text().split()[2] == "Z"
 
 
+@pytest.mark.long
 def test_a_driver_that_disconnects_lives_on(tmp_path):
     folder = tmp_path / "ray"
     folder.mkdir()
@@ -97,6 +99,7 @@ def test_a_killed_driver_ends_it(start, tmp_path):
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_it_does_not_wait_forever_for_what_it_may_not_kill(start, tmp_path, monkeypatch):
     process = start(sys.executable, "-c", WAITS, str(tmp_path / "ray/session"))
     assert process.stdout.readline()

@@ -59,12 +59,12 @@ if importlib.util.find_spec("optuna"):
 
 
 THOROUGH = {"predictor"}
-"""These take longer over a proposal: most laws are for the long run."""
+"""These take longer over a proposal: their laws are for the long run."""
 
 
 def is_long(name, law):
     """Return whether a searcher is held to a law in the long run only; local search never is."""
-    return (law in SLOW and name != "local") or (name in THOROUGH and law != "proposals")
+    return (law in SLOW and name != "local") or name in THOROUGH
 
 
 def promises():

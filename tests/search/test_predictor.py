@@ -204,6 +204,7 @@ with one_thread():
     assert len(said) == 1
 
 
+@pytest.mark.long
 def test_what_is_pending_is_counted_as_believed():
     """Two asks of one history and stream differ when the first choice is being evaluated already."""
     space = space_of("nb201")

@@ -13,7 +13,9 @@ def proposals(trials):
     return [(t.architecture, t.status, t.reward, t.of, dict(t.proposal.info)) for t in trials]
 
 
-@pytest.mark.parametrize("searcher", SEARCHERS)
+@pytest.mark.parametrize(
+    "searcher", [pytest.param(name, marks=[pytest.mark.long] * (name == "local")) for name in SEARCHERS]
+)
 def test_interrupted_after_any_event_and_resumed_the_proposals_are_the_same(searcher):
     trials, events = run_search(searcher)
     whole = proposals(trials)

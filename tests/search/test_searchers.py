@@ -141,7 +141,8 @@ def test_a_failing_evaluator_fails_its_trial_and_not_the_search():
 
 @pytest.mark.parametrize("value", ["high", None, True, [1.0]])
 def test_an_evaluator_that_returns_no_number_is_told_so(value):
-    result = nas.search("nb201", lambda job: value, searcher="random", trials=1)
+    with pytest.warns(UserWarning, match="an evaluator returns Metrics or a number"):
+        result = nas.search("nb201", lambda job: value, searcher="random", trials=1)
     assert "an evaluator returns Metrics or a number" in result.trials[0].failure.message
 
 

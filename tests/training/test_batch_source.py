@@ -60,6 +60,7 @@ def test_a_folder_is_trained_on_while_it_is_read(workers: int, tmp_path: Path, m
     assert ten.accuracy == 100
 
 
+@pytest.mark.long
 def test_training_needs_torch_and_numpy_alone() -> None:
     others = ("sklearn", "scipy", "safetensors", "rich", "matplotlib", "PIL", "tomli_w", "networkx", "optuna", "ray")
     code = f"""
