@@ -69,8 +69,8 @@ MOST_LISTED = 40
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return the message for an unknown ``name``: the nearest known name, then all unless they are too many."""
     names = sorted(known)
-    folded = {known.casefold(): known for known in names}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    folded = {known.casefold().lstrip("-"): known for known in names}  # the dashes of flags make all of them alike
+    near = difflib.get_close_matches(name.casefold().lstrip("-"), folded, n=1, cutoff=0.5)
     hint = f"; did you mean '{folded[near[0]]}'?" if near else ""
     listed = f"known: {', '.join(names) or 'none'}" if len(names) <= MOST_LISTED else f"{len(names)} are known"
     return f"unknown {what} '{name}'{hint} ({listed})"

@@ -113,6 +113,8 @@ def launch(
     results = options.results_dir
     folder = folder_of(results, options.name or fresh_training_name(results, settings, network["name"]))
     check_free(folder)
+    if not options.forecast:
+        results.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is told before anything is measured
     say(_size(network))
     note(MEASURING)
     # before anything is written: where the workers find no room there is no run

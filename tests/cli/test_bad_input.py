@@ -27,6 +27,8 @@ FLAGS = [
     ("flag without command", "--trails 3", "unknown flag '--trails'; did you mean '--trials'?"),
     ("short flag", f"{SEARCH} -t 3", "-t"),
     ("flag of another command", "list spaces --trials 3", "unknown flag '--trials'"),
+    ("flag of another tool", "train resnet18 --lr 0.1", "unknown flag '--lr' (known"),
+    ("results folder is a file", "train resnet18 --results-dir {out}/file", "File exists"),
     ("flag cut short", f"{SEARCH} --trial 3", "did you mean '--trials'?"),
     ("extra word", f"{SEARCH} nasnet", "nasnet"),
     ("flag without value", f"{SEARCH} --trials", "--trials"),
