@@ -52,8 +52,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code.
 
-    0; 1 for a search without any score; 2 for what the user can mend; 3 for a cluster that is gone; 130 after a second
-    Ctrl-C.
+    0; 1 for a search or a comparison without any score; 2 for what the user can mend; 3 for a cluster that is gone; 130
+    after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments

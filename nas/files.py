@@ -41,7 +41,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """Give a new folder beside ``folder`` that is moved there when it is whole; of one that fails nothing is left.
+    """Give a new folder beside ``folder`` that is moved there when it is whole; where filling it fails it is removed.
 
     What the file system refuses is raised as OSError, for the caller to name.
     """

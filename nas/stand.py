@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from nas.report.view import BASELINE
 from nas.run.config import RunConfig, config_of, search_name
 from nas.run.journal import Event, read
 from nas.run.ledger import Ledger, fold
-from nas.run.snapshot import ENDED, JOURNAL, LATEST, Snapshot, seen, without, worker_hours
+from nas.run.snapshot import ENDED, JOURNAL, LATEST, Snapshot, without, worker_hours
 from nas.run.status import RunningTrial
 from nas.types import WorkerState
 
@@ -79,17 +79,10 @@ class Stand(Snapshot):
     @cached_property
     def workers(self) -> tuple[WorkerState, ...]:
         """The workers, as the run told last; what has a result since then is no longer theirs."""
-        workers = self.said.workers if self.said is not None else ()
         if self.phase in ("search", "random"):
-            unsettled = {None, *self.pending}
-            workers = tuple(w if w.trial in unsettled else replace(w, trial=None) for w in workers)
-        only, pending = workers[0] if len(workers) == 1 else None, self.pending
-        if self.phase == "final" and self.events[-1]["event"] == "test_read":
-            pending = [len(self.ledger.finals)]
-        if only is not None and only.trial is None and len(pending) == 1:
-            # a worker in the driver's own process tells nothing while it works
-            return (replace(only, state="busy", trial=pending[0], since=self.written),)
-        return workers
+            return self.at_work(self.pending, self.pending)
+        reads = self.phase == "final" and self.events[-1]["event"] == "test_read"
+        return self.at_work(None, [len(self.ledger.finals)] if reads else [])
 
     @property
     def pending(self) -> list[int]:
@@ -201,12 +194,10 @@ class Stand(Snapshot):
 
 def look(folder: Path) -> Stand:
     """Return how the search in ``folder`` stands."""
-    snapshot, below = seen(folder), folder / BASELINE / JOURNAL
-    found = {f.name: getattr(snapshot, f.name) for f in fields(Snapshot)}
-    if below.is_file():
-        found["random_events"] = read(below)
-        found["written"] = max(snapshot.written, below.stat().st_mtime)
-    return Stand(**found)
+    found, below = Stand.of(folder), folder / BASELINE / JOURNAL
+    if not below.is_file():
+        return found
+    return replace(found, random_events=read(below), written=max(found.written, below.stat().st_mtime))
 
 
 def _done(ledger: Ledger) -> int:

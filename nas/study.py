@@ -177,7 +177,9 @@ def _check_objectives(config: RunConfig) -> None:
     """Refuse objectives that no trial will have, where it is known what trials record."""
     if config.searcher != "nsga2" or config.evaluator not in ("train", "table"):
         return
-    known = (*COSTS, *(RECORDED if config.evaluator == "train" else (config.reward or "", *config.metrics)))
+    known = [*COSTS, *(RECORDED if config.evaluator == "train" else config.metrics)]
+    if config.reward is not None:
+        known.append(reward_name(config.reward, config.epochs))
     with naming("searcher 'nsga2'", ours=True):
         wanted = objective_names(config.searcher_args.get("objectives", DEFAULT_OBJECTIVES))
         for name in (*wanted, *limits_of(config.searcher_args.get("limits", ""))):

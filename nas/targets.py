@@ -46,8 +46,9 @@ class Target:
 
 
 def run_name(text: str, results: Path) -> str:
-    """Return the name of the run in ``results`` whose name, or the path of whose folder, ``text`` may be."""
-    return text.rstrip("/").removeprefix(f"{results}/")
+    """Return the name of the run in ``results`` where ``text`` is the path of its folder, else ``text`` as it is."""
+    name = text.rstrip("/").removeprefix(f"{results}/")
+    return name if "/" not in name and (results / name / "journal.jsonl").is_file() else text
 
 
 def find(text: str, size: Wanted, plugins: Sequence[str] = (), results: Path = Path("results")) -> Target:

@@ -22,7 +22,7 @@ from nas.run.ledger import fold
 from nas.run.status import Progress
 from nas.runs import Run
 from nas.starts import is_path
-from nas.targets import Wanted
+from nas.targets import Wanted, run_name
 from nas.training.recipe import Recipe
 
 Observer = Callable[[Progress], None]
@@ -78,8 +78,12 @@ def candidates_of(settings: CompareSettings, results: Path, observe: Observer) -
     for plugin in settings.config.plugins:
         load_plugin(plugin)
     found = []
-    named = _apart([_candidate(text, settings, results) for text in settings.candidates], settings.candidates)
-    for text, candidate in zip(settings.candidates, named, strict=True):
+    texts = [run_name(text, results) for text in settings.candidates]
+    twice = [text for text in texts if texts.count(text) > 1]
+    if twice:
+        raise ConfigError(f"candidate '{twice[0]}' is given twice")
+    named = _apart([_candidate(text, settings, results) for text in texts], texts)
+    for text, candidate in zip(texts, named, strict=True):
         found.append(candidate)
         if settings.against_random and candidate.kind == "run":
             found.append(_random(results / text, settings, observe))
@@ -106,7 +110,7 @@ def _candidate(text: str, settings: CompareSettings, results: Path) -> Candidate
         found = subject(text, size, config.plugins, results)
         if kind != "run":
             return _finished(found.name, kind, _build(found), settings)
-        candidate = _finished(text.rstrip("/"), kind, _build(found), settings)
+        candidate = _finished(text, kind, _build(found), settings)
     except GraphError as error:
         raise ConfigError(f"candidate '{text}' cannot be built for dataset '{task.name}': {one_line(error)}") from None
     folder = results / text

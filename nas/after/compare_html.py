@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nas.after.command_lines import comparison_command, recipe_file, recipe_text
@@ -26,6 +27,7 @@ from nas.after.compare_words import (
 )
 from nas.report.html_published import as_text
 from nas.report.pages import page, recipe_facts
+from nas.report.words import elsewhere
 
 OPEN = 12
 """Sentences on differences that are open to see; the others unfold."""
@@ -42,17 +44,21 @@ SHARES = (
 )
 
 
-def comparison_html(data: Data) -> str:
-    """Return ``report.html`` from what ``compare.json`` holds (:mod:`nas.after.compare_result`)."""
-    return page("comparison.html.j2", _context(data))
+def comparison_html(data: Data, results: Path = Path("results")) -> str:
+    """Return ``report.html`` from what ``compare.json`` holds (:mod:`nas.after.compare_result`).
+
+    ``results`` is where the comparison's folder lies, and the runs that it compares.
+    """
+    return page("comparison.html.j2", _context(data, elsewhere(results / data["name"])))
 
 
-def _context(data: Data) -> dict[str, Any]:
+def _context(data: Data, where: str) -> dict[str, Any]:
     names = list(dict.fromkeys(row["name"] for row in data["rows"]))
     numbers = {name: number for number, name in enumerate(names, 1)}
     differences = [row["difference"] for row in data["rows"] if row["difference"]]
     return {
         "data": data,
+        "elsewhere": where,
         "networks": len(names),
         "mark": "good" if data["status"] == "finished" else "open",
         "best": max((row for row in data["rows"] if row["mean"] is not None), key=lambda r: r["mean"], default=None),
@@ -73,7 +79,7 @@ def _context(data: Data) -> dict[str, Any]:
         "troubles": Counter(troubles(data)).most_common(),
         "most": MOST,
         "references": [as_text(table["title"], table["rows"]) for table in data["published"]],
-        **_again(data),
+        **_again(data, where),
     }
 
 
@@ -102,12 +108,12 @@ def _shares(shares: Data | None) -> dict[str, Any]:
     return {"bars": bars, "text": shares_text(shares)}
 
 
-def _again(data: Data) -> dict[str, Any]:
+def _again(data: Data, where: str) -> dict[str, Any]:
     """Return how to do the comparison again: the command, and the files that its recipes must stand in."""
     tables = [recipe["numbers"] for recipe in data["recipes"]]
     files = [(recipe_file(table, data["dataset"]), recipe_text(table)) for table in tables]
     return {
-        "command": comparison_command(data["settings"]),
+        "command": [*comparison_command(data["settings"]), *([where.strip()] if where else [])],
         "files": [(name, text) for name, text in files if name is not None],
         "facts": [recipe_facts("trainings", table, data["epochs"]) for table in tables],
         "settings": json.dumps(data["settings"], indent=1),

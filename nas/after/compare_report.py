@@ -25,6 +25,7 @@ from nas.after.compare_words import (
     troubles,
 )
 from nas.files import write_atomic, write_json
+from nas.report.pages import recipe_facts
 from nas.report.words import count
 
 COLUMNS = (
@@ -56,7 +57,7 @@ def write_comparison(folder: Path) -> dict[str, Any]:
     write_json(folder / "compare.json", data)
     write_atomic(folder / "compare.csv", comparison_csv(data))
     write_atomic(folder / "report.md", comparison_text(data))
-    write_atomic(folder / "report.html", comparison_html(data))
+    write_atomic(folder / "report.html", comparison_html(data, folder.parent))
     return data
 
 
@@ -167,9 +168,8 @@ def _method(data: Data) -> str:
         lines.append(f"- {latency_note(latency)}")
     lines.append(f"- {environment.get('processor', '')}, {environment.get('cores', '')} cores; {packages}.")
     for recipe in data["recipes"]:
-        left_out = ("name", "epochs")
-        found = {k: v for k, v in recipe["numbers"].items() if k not in left_out and v not in (0, False, None, [])}
-        lines.append(f"- Recipe {recipe['name']}: {', '.join(f'{k} {v}' for k, v in found.items())}.")
+        found = recipe_facts("trainings", recipe["numbers"], data["epochs"])["numbers"]
+        lines.append(f"- Recipe {recipe['name']}: {', '.join(f'{name} {value}' for name, value in found)}.")
     return "\n".join(["## Method", "", *lines])
 
 

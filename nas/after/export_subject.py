@@ -20,7 +20,7 @@ from nas.plugins import load_built_in, load_plugin
 from nas.report.view import RunView, load_view
 from nas.run.seeds import FINAL, derive
 from nas.starts import is_path
-from nas.targets import Wanted, find
+from nas.targets import Wanted, find, run_name
 
 FRESH = "freshly initialised (seed 0), not trained"
 
@@ -87,6 +87,7 @@ def subject_of(
         load_plugin(plugin)
     if weights is not None and not weights.is_file():
         raise ConfigError(f"--weights '{weights}': there is no such file")
+    text = run_name(text, results)
     folder = results / text
     networks = import_module("search_spaces.networks.registry").NETWORKS
     found = text not in networks and not text.startswith(".") and (folder / "journal.jsonl").is_file()

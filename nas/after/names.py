@@ -249,7 +249,7 @@ def _fitted(
 
 
 def _check_channels(ours: Shape, theirs: Shape, path: str) -> None:
-    """Tell plainly where the images have other channels: every first layer looks at one or three."""
+    """Tell plainly where images have other channels: only a first layer looks at one here and at three there."""
     if (
         len(ours) == len(theirs) == 4
         and {ours[1], theirs[1]} == {1, 3}

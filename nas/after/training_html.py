@@ -13,6 +13,7 @@ from nas.after.training_words import epoch_table, facts
 from nas.report.bubbles import Figure
 from nas.report.charts import Chart, Point, linear_axis, log_axis
 from nas.report.pages import page, recipe_facts
+from nas.report.words import elsewhere
 
 KINDS = {"train": "Training", "transfer": "Transfer", "finetune": "Fine-tuning"}
 LOG_FROM = 30.0
@@ -27,16 +28,17 @@ def training_html(view: TrainingView) -> str:
 
 
 def _context(view: TrainingView) -> dict[str, Any]:
-    settings, last = view.settings, view.events[-1]
+    settings = view.settings
     file = recipe_file(settings.recipe, settings.dataset)
     heads, rows, step = epoch_table(view)
-    result = result_line(view)
+    result, where = result_line(view), elsewhere(view.folder)
     return {
+        "elsewhere": where,
         "view": view,
         "settings": settings,
         "kind": KINDS.get(settings.command, settings.command),
         "mark": "good" if view.status == "finished" else "open",
-        "message": last.get("message", ""),
+        "message": view.problem,
         "result": f"{result[:1].upper()}{result[1:]}.",
         "size_line": size_line(view.network),
         "sides": "x".join(map(str, view.network["input"])),
@@ -46,7 +48,7 @@ def _context(view: TrainingView) -> dict[str, Any]:
         "step": step,
         "facts": list(facts(view)),
         "devices": [view.trained["device"]] if view.trained else [],
-        "command": training_command(settings),
+        "command": [*training_command(settings), *([where.strip()] if where else [])],
         "file": file,
         "text": "" if file is None else recipe_text(settings.recipe),
         "recipe_facts": recipe_facts("training", settings.recipe, settings.epochs, view.network.get("not_applied", ())),

@@ -54,8 +54,8 @@ def _parts(view: TrainingView) -> Iterator[str]:
         f"{result_line(view)[:1].upper()}{result_line(view)[1:]}.",
         f"Network: {size_line(view.network)}, at images of {'x'.join(map(str, view.network['input']))}.",
     ]
-    if "message" in view.events[-1]:
-        lines.insert(1, f"It failed: {view.events[-1]['message']}.")
+    if view.problem:
+        lines.insert(1, f"It failed: {view.problem}.")
     yield "\n".join(lines)
     yield _epochs(view)
     yield "\n".join(["## How it was done\n", *(f"- {fact}" for fact in [*facts(view), _where(view)])])

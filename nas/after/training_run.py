@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class TrainingRun:
         self.journal, self.events = journal, events
         self.warning = ""
         self._trainer: Trainer | None = None
-        self._forecast: float | None = None
+        self._forecast: Foreseen | None = None
         self._stopping = False
 
     @classmethod
@@ -56,13 +57,13 @@ class TrainingRun:
         graph: Graph,
         network: Mapping[str, Any],
         trainer: Trainer | None = None,
-        forecast: float | None = None,
+        forecast: Foreseen | None = None,
         initial: bytes | None = None,
     ) -> TrainingRun:
         """Start a new training in ``folder``, which must not exist; nothing is left behind when something is wrong.
 
-        ``network`` holds name, size and cost, for the report, ``forecast`` the seconds that the training will take,
-        ``initial`` the weights that a fine-tuning begins with.
+        ``network`` holds name, size and cost, for the report, ``forecast`` what the training will take, ``initial`` the
+        weights that a fine-tuning begins with.
         """
         check_free(folder)
         settings.check()
@@ -127,8 +128,8 @@ class TrainingRun:
 
     def forecast(self) -> str:
         """Measure a few steps with all workers and return what the training will take."""
-        self._forecast, text = forecast_of(self.settings, self._begun(), self._epochs_done())
-        return text
+        self._forecast = forecast_of(self.settings, self._begun(), self._epochs_done())
+        return self._forecast.text
 
     def close(self) -> None:
         """Let go of workers and journal without training."""
@@ -170,7 +171,9 @@ class TrainingRun:
                 observe(Progress("training", event["number"], settings.epochs, max(best, default=None)))
 
         observe(Progress("training", self._epochs_done(), settings.epochs))
-        foreseen = {} if self._forecast is None else {"forecast": self._forecast}
+        foreseen: dict[str, Any] = {}
+        if self._forecast is not None:
+            foreseen = {"forecast": self._forecast.seconds, "device": self._forecast.device}
         self._append({"event": "began", "workers": settings.workers, **foreseen, "time": time.time()})
         ended = trainer.fit(tell, lambda: self._stopping)
         if not ended.finished:
@@ -206,8 +209,17 @@ def trainer_of(settings: TrainingSettings, graph: Graph, folder: Path, initial: 
     return Together(settings, graph, folder, initial)
 
 
-def forecast_of(settings: TrainingSettings, trainer: Trainer, done: int = 0) -> tuple[float, str]:
-    """Measure a few steps; return the seconds that the epochs that are left will take, and a sentence about them."""
+@dataclass(frozen=True)
+class Foreseen:
+    """The ``seconds`` that epochs will take on a ``device``, and a sentence about them."""
+
+    seconds: float
+    device: str
+    text: str
+
+
+def forecast_of(settings: TrainingSettings, trainer: Trainer, done: int = 0) -> Foreseen:
+    """Measure a few steps; return what the epochs that are left will take."""
     found = trainer.pace()
     epochs, workers = settings.epochs - done, settings.workers or 1
     seconds = epochs * found.steps * found.seconds
@@ -215,10 +227,11 @@ def forecast_of(settings: TrainingSettings, trainer: Trainer, done: int = 0) -> 
     speed = found.images / (found.steps * found.seconds)
     steps = f"{count(found.steps, 'step')} of {duration(found.seconds)} ({speed:,.0f} images/s)"
     left = "" if not done else " left"
-    return seconds, (
+    text = (
         f"forecast: {count(epochs, 'epoch')}{left} x {steps} with {count(workers, 'worker')} = {duration(seconds)}; "
         f"{hours_of(seconds * workers, gpus)}"
     )
+    return Foreseen(seconds, found.device, text)
 
 
 def fresh_training_name(results: Path, settings: TrainingSettings, network: str) -> str:

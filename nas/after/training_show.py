@@ -120,11 +120,11 @@ def launch(
     # before anything is written: where the workers find no room there is no run
     trainer = trainer_of(settings, graph, folder / CHECKPOINT, initial or b"")
     try:
-        seconds, text = forecast_of(settings, trainer)
-        say(text)
+        foreseen = forecast_of(settings, trainer)
+        say(foreseen.text)
         if options.forecast:
             return 0
-        return carry_out(TrainingRun.create(folder, settings, graph, network, trainer, seconds, initial))
+        return carry_out(TrainingRun.create(folder, settings, graph, network, trainer, foreseen, initial))
     finally:
         trainer.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.after.training_view import KIND, TrainingView, result_line, training_view
-from nas.run.snapshot import ENDED, LATEST, Snapshot, seen, worker_hours
+from nas.run.snapshot import ENDED, LATEST, Snapshot, worker_hours
 
 RECENT = 5
 """The last epochs by which the time of those to come is foretold."""
@@ -16,12 +16,11 @@ RECENT = 5
 
 def facts(folder: Path) -> dict[str, Any]:
     """Return how the training in ``folder`` stands: see :meth:`nas.run.snapshot.Snapshot.frame`."""
-    snapshot = seen(folder)
+    snapshot = Snapshot.of(folder)
     view = training_view(folder, snapshot.events)
     settings, ended = view.settings, snapshot.state in ENDED
     workers, left = settings.workers or 1, 0.0 if ended else _left(view, snapshot)
-    device = (view.trained or {}).get("device", "CPU" if settings.gpus_per_worker is None else "gpu")
-    gpus = 0.0 if device == "CPU" else float(settings.gpus_per_worker or 1)
+    gpus = float(1 if settings.gpus_per_worker is None else settings.gpus_per_worker) if view.device != "CPU" else 0.0
     return snapshot.frame(
         KIND,
         f"training of {view.network['name']} on {settings.dataset}",

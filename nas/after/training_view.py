@@ -34,6 +34,12 @@ class TrainingView:
         return str(last["reason"]) if last["event"] == "stopped" else "running or killed"
 
     @property
+    def problem(self) -> str:
+        """Why it failed; empty where it did not."""
+        last = self.events[-1]
+        return str(last.get("message", "")) if last["event"] == "stopped" else ""
+
+    @property
     def epochs(self) -> list[Event]:
         """The epochs in order; of one that was done twice after a crash, the last."""
         found = {event["number"]: event for event in self.events if event["event"] == "epoch"}
@@ -44,6 +50,11 @@ class TrainingView:
         """The final numbers, where it came to its end."""
         found = [event for event in self.events if event["event"] == "trained"]
         return found[-1] if found else None
+
+    @property
+    def device(self) -> str:
+        """Where it trained or trains, as far as that is known; else the CPU."""
+        return str(next((event["device"] for event in reversed(self.events) if "device" in event), "CPU"))
 
     @property
     def begins(self) -> int:

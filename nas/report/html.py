@@ -18,6 +18,7 @@ from nas.report.lineage import Step, lineage
 from nas.report.markdown import verdict
 from nas.report.pages import marked, page, recipe_facts
 from nas.report.view import RunView, Score
+from nas.report.words import elsewhere
 from nas.run.config import search_name
 from nas.run.ledger import Ledger
 from nas.searchers.pareto import value_of
@@ -39,6 +40,7 @@ def _context(view: RunView) -> dict[str, Any]:
     best, rows = view.ledger.best(), view.scores()
     return {
         "view": view,
+        "elsewhere": elsewhere(view.folder),
         "config": view.config,
         "search": search_name(view.config),
         "mark": MARKS.get(view.status, "open"),

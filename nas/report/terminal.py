@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from rich.text import Text
 
 from nas.report.markdown import verdict
 from nas.report.view import RunView
-from nas.report.words import PHASES, STEPS, clock, count, duration, hours, rate
+from nas.report.words import PHASES, STEPS, clock, count, duration, elsewhere, hours, rate
 from nas.run.config import flag
 
 if TYPE_CHECKING:
@@ -135,9 +134,8 @@ def activity(state: State) -> list[str]:
 
 def resume_command(folder: Path) -> str:
     """Return the command that goes on with the run in ``folder``."""
-    where = "" if folder.parent == Path("results") else f" --results-dir {shlex.quote(str(folder.parent))}"
     command = "python run_search.py" if Path(sys.argv[0]).name == "run_search.py" else "nas"
-    return f"{command} resume {folder.name}{where}"
+    return f"{command} resume {folder.name}{elsewhere(folder)}"
 
 
 def show_result(view: RunView) -> None:
@@ -148,7 +146,7 @@ def show_result(view: RunView) -> None:
         size = f", {best.params:,} parameters, {best.macs:,} MACs" if best.params is not None else ""
         console.print(f"best: trial {best.index}, reward {best.reward:.4g}{size}", highlight=False)
     else:
-        say(nothing_found(view))
+        say(_nothing_found(view))
     rows = view.scores()
     if rows:
         score = "test %" if view.config.evaluator == "train" else (view.config.objective or view.config.reward or "")
@@ -166,7 +164,7 @@ def show_result(view: RunView) -> None:
     say(f"report: {view.folder / 'report.html'}")
 
 
-def nothing_found(view: RunView) -> str:
+def _nothing_found(view: RunView) -> str:
     """Say why no trial has a score."""
     trials = view.ledger.trials
     if trials and all(t.failure and t.failure.kind == "over_limit" for t in trials):

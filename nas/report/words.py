@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 PHASES = {
     "search": "searching",
     "random": "random search",
@@ -44,6 +47,11 @@ def rate(per_hour: float, noun: str = "trials") -> str:
         if per_hour * seconds / 3600 < 600:
             return f"{_short(per_hour * seconds / 3600)} {noun}/{name}"
     return f"{_short(per_hour / 3600)} {noun}/s"
+
+
+def elsewhere(folder: Path) -> str:
+    """Return the flag that a command needs to find the run in ``folder``, after a space; nothing in ``results``."""
+    return "" if folder.parent == Path("results") else f" --results-dir {shlex.quote(str(folder.parent))}"
 
 
 def count(number: int, noun: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from nas.errors import ConfigError
 from nas.files import read_json
@@ -36,6 +36,18 @@ class Snapshot:
     written: float
     said: Status | None
 
+    @classmethod
+    def of(cls, folder: Path, **own: Any) -> Self:
+        """Return what is seen of the run in ``folder`` now, with what is a class's ``own``."""
+        path = folder / JOURNAL
+        running = is_locked(path)  # first: a run that ends between the two then counts as running, not as killed
+        events = read(path)
+        said = None
+        if running:
+            with contextlib.suppress(ConfigError):
+                said = Status.from_json(read_json(folder / STATUS_FILE))
+        return cls(folder, time.time(), running, events, path.stat().st_mtime, said, **own)
+
     @property
     def state(self) -> str:
         """``running``, ``killed`` (or ended by an error), or why it stopped."""
@@ -48,6 +60,19 @@ class Snapshot:
     def workers(self) -> tuple[WorkerState, ...]:
         """The workers, as the run told last."""
         return self.said.workers if self.said is not None else ()
+
+    def at_work(self, open_: Collection[int] | None, begun: Sequence[int]) -> tuple[WorkerState, ...]:
+        """Return the workers with their work as it is now: a job that is none of ``open_`` is no longer theirs.
+
+        None stands for all jobs. A worker in the run's own process tells nothing while it works: where there is no
+        other, it does the one job that has ``begun``.
+        """
+        workers = self.said.workers if self.said is not None else ()
+        if open_ is not None:
+            workers = tuple(w if w.trial in open_ else replace(w, trial=None) for w in workers)
+        if len(workers) == 1 and workers[0].trial is None and len(begun) == 1:
+            return (replace(workers[0], state="busy", trial=begun[0], since=self.written),)
+        return workers
 
     @property
     def left(self) -> float | None:
@@ -92,18 +117,6 @@ class Snapshot:
             "resume": None,
         }
         return facts | own
-
-
-def seen(folder: Path) -> Snapshot:
-    """Return what is seen of the run in ``folder`` now."""
-    path = folder / JOURNAL
-    running = is_locked(path)  # first: a run that ends between the two then counts as running, not as killed
-    events = read(path)
-    said = None
-    if running:
-        with contextlib.suppress(ConfigError):
-            said = Status.from_json(read_json(folder / STATUS_FILE))
-    return Snapshot(folder, time.time(), running, events, path.stat().st_mtime, said)
 
 
 def is_locked(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What an onlooker sees of a search while it runs, and ``status.json``, which shows it to other processes.
+"""What an onlooker sees of a run while it goes on, and ``status.json``, which shows it to other processes.
 
 The file is disposable: the journal alone says what was done, and nothing that goes on from there reads this.
 """
@@ -37,7 +37,7 @@ class RunningTrial:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a phase (``search``, ``random`` or ``final``) stands: steps ``done`` of ``total``, and the ``best`` reward.
+    """Where a phase (see :data:`nas.report.words.PHASES`) stands: steps ``done`` of ``total``, and the ``best`` reward.
 
     ``failed`` of those done have no score; ``retried`` counts attempts that were begun anew. What follows ``trials`` is
     of this process alone and filled in by :class:`Meter`: when it ``started`` the phase (seconds since 1970; with the

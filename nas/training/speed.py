@@ -74,7 +74,7 @@ gives other bits on other processors; torch's fused, multi-tensor and plain opti
 
 
 NARROW, SMALL = 16, 50
-"""Strided 1x1 convolutions of fewer channels an input, on images of more pixels than this side squared, are unsafe."""
+"""Strided 1x1 convolutions with fewer input channels a group, on more than this side squared pixels, are unsafe."""
 
 
 def safe_on_cpu(switches: Switches, graph: Graph, batch: int, threads: int) -> Switches:
@@ -83,13 +83,13 @@ def safe_on_cpu(switches: Switches, graph: Graph, batch: int, threads: int) -> S
     Two gradients of weights do so (oneDNN on AVX-512). In batches that ``threads`` cannot share evenly: a ResNet-14 of
     width 8 crashes in batches of 35, 37, 39, 41 and 127 on two threads, and in none of the even ones. And those of
     strided 1x1 convolutions of few input channels on larger images: with 2 to 15 channels about a third of random ones
-    on 56 x 56 to 120 x 120 pixels, none on smaller images and none with more channels (``benchmarks/torn_memory.py``).
+    on 56 x 56 to 120 x 120 pixels, none on smaller ones and none with more channels (``benchmarks/out_of_bounds.py``).
     """
-    torn = batch % threads != 0 or _has_narrow_strides(graph)
-    return replace(switches, channels_last=False) if torn else switches
+    unsafe = batch % threads != 0 or _has_narrow_strided_conv(graph)
+    return replace(switches, channels_last=False) if unsafe else switches
 
 
-def _has_narrow_strides(graph: Graph) -> bool:
+def _has_narrow_strided_conv(graph: Graph) -> bool:
     shapes = shapes_of(graph)
     for node in graph.nodes:
         op = node.op

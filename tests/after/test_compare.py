@@ -142,6 +142,19 @@ def test_a_stopped_comparison_goes_on_and_trains_nothing_twice(files, stop_after
     assert main(["report", "s"]) == 0
 
 
+def test_a_comparison_that_ctrl_c_has_ended_early_says_so(files, monkeypatch):
+    original = CompareRun.execute
+
+    def execute(run, observe):
+        return original(run, lambda progress: run.stop() if progress.phase == "comparison" and progress.done else None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CompareRun, "execute", execute)
+        assert main(["compare", "./linear.json", "./narrow.json", *SHORT, "--name", "c"]) == 130
+    assert outcome()["status"] == "interrupted"
+    assert main(["resume", "c"]) == 0
+
+
 def test_a_killed_comparison_goes_on_from_any_event(files):
     whole = compare("./linear.json", "./narrow.json", *SHORT, "--ensemble", "2")
     lines = (files / "results/c/journal.jsonl").read_text().splitlines(keepends=True)

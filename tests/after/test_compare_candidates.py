@@ -139,7 +139,7 @@ def test_a_run_is_compared_with_its_random_search_which_is_run_where_there_is_no
         "--results-dir",
         str(results),
     ]
-    assert main(["compare", "with", "without", *options, "--name", "c"]) == 0
+    assert main(["compare", str(results / "with"), "without", *options, "--name", "c"]) == 0
     data = json.loads((results / "c" / "compare.json").read_text())
     assert {(r["name"], r["kind"]) for r in data["rows"]} == {
         ("with", "run"),
@@ -164,6 +164,8 @@ def test_a_run_is_compared_with_its_random_search_which_is_run_where_there_is_no
 def test_a_search_that_was_random_has_nothing_to_be_compared_with(results, capsys):
     arguments = [*SEARCH.split(), "--searcher", "random", "--name", "chance", "--results-dir", str(results)]
     assert main(["search", *arguments]) == 0
+    assert main(["compare", "with", f"{results}/with/", "--results-dir", str(results)]) == 2
+    assert "candidate 'with' is given twice" in capsys.readouterr().err
     assert main(["compare", "with", "chance", "--against-random", "--results-dir", str(results)]) == 2
     assert "run 'chance' is a random search itself" in capsys.readouterr().err
 

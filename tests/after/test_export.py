@@ -186,6 +186,8 @@ def test_a_training_gives_its_weights_at_its_own_size_alone(
     assert "trained by the run, seed 3" in told
     run = folder / "results/trained"
     assert (tmp_path / "out/trained.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+    nas_command(f"{{}}/results/trained --formats safetensors -o {tmp_path}/by-path")
+    assert (tmp_path / "by-path/trained.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
     card, found = (tmp_path / "out/model_card.md").read_text(), json.loads((run / "summary.json").read_text())
     accuracy = f"{found['top1']:.2f} % top-1, {found['top5']:.2f} % top-5 on the test split of digits, read once"
     assert accuracy in card

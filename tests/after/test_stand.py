@@ -15,6 +15,7 @@ from nas.cli import main
 from nas.graph import Flatten, GraphBuilder, Linear
 from nas.run.journal import opened, read
 from nas.run.status import Progress, Status
+from nas.types import WorkerState
 
 SHORT = ["--train-images", "200", "--epochs", "1", "--seeds", "2", "--threads", "1"]
 
@@ -81,7 +82,9 @@ def test_a_comparison(ask):
     found, text = ask(), ask(as_json=False)
     assert (found["state"], found["phase"], found["left"]) == ("killed", "comparison", None)
     assert found["phases"]["comparison"]["done"] == 2
-    assert found["cost"]["left"] == pytest.approx(found["cost"]["spent"], rel=0.01)  # two of four are done
+    taken = [e["seconds"] for e in read(folder / "journal.jsonl") if e["event"] == "final" and e["score"]]
+    assert len(taken) == 1  # the other failed, and says nothing of how long one takes
+    assert found["cost"]["left"] == pytest.approx(2 * taken[0] / 3600, abs=1e-6)
     assert "nas resume c" in text
     killed_after(number_of(folder, "latency", 1))
     assert ask()["phase"] == "latency"
@@ -120,6 +123,36 @@ def test_a_training(ask):
     assert found["left"]["phase"] == pytest.approx(10, abs=2)
     assert f"running as process {os.getpid()}" in text
     assert "epochs/" in text
+
+
+def test_a_comparison_in_this_process_is_seen_at_work(ask):
+    assert main(["compare", f"./{linear()}", "resnet20_cifar", *SHORT, "--name", "c"]) == 0
+    folder = killed_after(number_of(Path("results/c"), "test_read", 3))
+    with opened(folder / "journal.jsonl"):
+        inline = WorkerState("inline", "here", os.getpid(), "", "idle", done=2, busy_seconds=1.0)
+        said = Progress("comparison", 2, 4, started=time.time() - 30, workers=(inline,))
+        (folder / "status.json").write_text(json.dumps(Status.of(said).to_json()))
+        found = ask()
+    assert (found["state"], found["phase"]) == ("running", "comparison")
+    assert [(step["index"], step["worker"]) for step in found["running"]] == [(2, "inline")]
+    assert [(w["state"], w["trial"]) for w in found["workers"]] == [("busy", 2)]
+    assert found["left"]["run"] > 0
+
+
+@pytest.mark.parametrize("command", ["compare ./linear.json ./linear2.json --seeds 2", "train ./linear.json"])
+def test_whatever_a_kill_leaves_has_a_status(ask, command):
+    linear().rename("linear2.json")
+    linear()
+    tiny = "--dataset digits --train-images 100 --epochs 1 --threads 1 --name c"
+    assert main([*command.split(), *tiny.split()]) == 0
+    journal = Path("results/c/journal.jsonl")
+    whole = journal.read_bytes()
+    for kept in range(1, len(whole.splitlines())):
+        journal.write_bytes(whole)
+        killed_after(kept)
+        assert ask()["state"] == "killed"
+        journal.write_bytes(journal.read_bytes() + b'{"crc": "torn')
+        assert ask(as_json=False).startswith("c: killed")
 
 
 def test_what_went_wrong_with_a_training(ask):

@@ -92,12 +92,12 @@ def test_a_training_leaves_weights_summary_and_report(tmp_path: Path, capsys: py
 @pytest.mark.usefixtures("often")
 def test_a_stopped_training_goes_on_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path, "--epochs", "3", "--name", "whole")
-    stopped_after(8, monkeypatch, lambda: train(tmp_path, "--epochs", "3", "--name", "parts"))
+    assert stopped_after(8, monkeypatch, lambda: train(tmp_path, "--epochs", "3", "--name", "parts")) == 130
     parts = tmp_path / "parts"
     assert read_json(parts / "summary.json")["status"] == "interrupted"
     assert not events(parts, "test_read")
     assert read_json(parts / "checkpoint" / "checkpoint.json")["step"] == 3
-    stopped_after(4, monkeypatch, lambda: main(["resume", "parts", "--results-dir", str(tmp_path)]))
+    assert stopped_after(4, monkeypatch, lambda: main(["resume", "parts", "--results-dir", str(tmp_path)])) == 130
     assert main(["resume", "parts", "--results-dir", str(tmp_path)]) == 0
     assert read_json(parts / "summary.json")["begins"] == 3
     whole = tmp_path / "whole"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_a_training_that_is_not_over_says_so(events: list[dict[str, Any]]) -> No
 
 
 def test_a_training_that_failed_says_why() -> None:
-    events = [epoch(1), {"event": "lost"}, {"event": "began"}]
+    events = [epoch(1), {"event": "lost", "message": "worker 1 died"}, {"event": "began"}]
     view = view_of([*events, {"event": "stopped", "reason": "failed", "message": EVIL}])
     said = check_alone(training_html(view)).says()
     assert f"It failed: {EVIL}." in said
@@ -154,3 +155,14 @@ def test_the_command_of_a_training_makes_the_same_settings_again(
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")
 def test_a_browser_opens_the_page_without_an_error_or_a_request(tmp_path: Path) -> None:
     assert console(tmp_path, training_html(whole())) == []
+
+
+def test_a_lost_group_is_no_failure() -> None:
+    said = Page(training_html(view_of([epoch(1), {"event": "lost", "message": "worker 1 died"}]))).says()
+    assert "It failed" not in said
+
+
+def test_commands_find_the_run_where_it_lies() -> None:
+    there = replace(whole(), folder=Path("/data/my runs/mine"))
+    assert "nas report mine --results-dir '/data/my runs'" in Page(training_html(there)).says()
+    assert "--results-dir" not in Page(training_html(replace(there, folder=Path("results/mine")))).says()

@@ -323,6 +323,8 @@ def cases():
     yield pytest.param(searcher, "searcher 'odd': KeyError: 'planted in the searcher'", id="searcher raises")
     nsga2 = "search --results-dir {out} --space nb201 --depth 1 --searcher nsga2 --searcher-arg"
     yield pytest.param(f"{nsga2} objectives=mcas", "unknown objective 'mcas'; did you mean 'macs'?", id="objective")
+    table = f"{TABLE} --table {{in}}/good.npz --reward accuracy --searcher nsga2 --searcher-arg"
+    yield pytest.param(f"{table} objectives=latency", "record columns of a table with --metric", id="table objective")
     yield pytest.param(f"{nsga2} limits=latency<=5", "unknown objective 'latency'", id="limit")
     yield pytest.param(f"{SEARCH} --results-dir {{out}}/file", "Not a directory", id="results folder is a file")
 

@@ -332,6 +332,7 @@ def test_the_path_of_a_run_stands_for_its_best(nas, tmp_path, monkeypatch):
     nas(f"{FLAT} --name one --baseline none")
     shown = [nas(f"inspect {name} --json") for name in ("one", "results/one", "results/one/")]
     assert shown[0] == shown[1] == shown[2]
+    assert '"macs"' in nas("inspect results/one/best/graph.json --json")
 
 
 def test_a_run_is_found_by_the_path_that_it_printed(nas, full_table, tmp_path):

@@ -344,7 +344,9 @@ for channels, out in ((8, 7), (4, 11), (14, 14)):
     x = b(Conv(out, 1, stride=2), b(Conv(channels, 3, padding=1), b.input))
     graph = b.build(logits=b(Linear(2), b(Flatten(), b(GlobalAvgPool(), x))))
     for seed in range(10):
-        train(graph, Splits("narrow", images, images, lambda: images, 2), Recipe(batch_size=8), seed, 1, threads=1)
+        splits = Splits("narrow", images, images, lambda: images, 2)
+        found = train(graph, splits, Recipe(batch_size=8), seed, 1, threads=1)
+        assert not found.switches.channels_last
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from training_examples import convnet, toy_splits
 
 from nas.errors import ConfigError, EvaluationError
 from nas.graph import Conv, Graph, GraphBuilder
-from nas.training.engine import train
+from nas.training.engine import the_switches, train
 from nas.training.recipe import Recipe
 from nas.training.speed import ON_CPU, Switches, choose, safe_on_cpu, step_seconds
 from nas.training.step import Captured, Trainee
@@ -33,7 +34,7 @@ def strided(channels: int, side: int, kernel: int = 1, stride: int = 2) -> Graph
 @pytest.mark.parametrize(
     ("graph", "batch", "threads", "safe"),
     [
-        (strided(15, 56), 16, 1, False),  # benchmarks/torn_memory.py: these crash
+        (strided(15, 56), 16, 1, False),  # benchmarks/out_of_bounds.py: these crash
         (strided(2, 112), 16, 1, False),
         (strided(16, 112), 16, 1, True),
         (strided(8, 48), 16, 1, True),
@@ -47,6 +48,12 @@ def strided(channels: int, side: int, kernel: int = 1, stride: int = 2) -> Graph
 def test_channels_last_only_where_torch_stays_in_its_memory(graph: Graph, batch: int, threads: int, safe: bool) -> None:
     assert safe_on_cpu(ON_CPU, graph, batch, threads).channels_last == safe
     assert not safe_on_cpu(Switches(channels_last=False), graph, batch, threads).channels_last
+
+
+def test_switches_of_an_old_checkpoint_are_made_safe_too() -> None:
+    found = SimpleNamespace(switches=ON_CPU.to_json())
+    assert not the_switches(None, found, strided(8, 112), CPU, 16, None).channels_last
+    assert the_switches(None, found, strided(64, 112), CPU, 16, None).channels_last
 
 
 class Timer:

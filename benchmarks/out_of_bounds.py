@@ -1,6 +1,6 @@
 """Where torch writes outside its memory: gradients of strided 1x1 convolutions in channels_last order on a CPU.
 
-    LD_PRELOAD=libc_malloc_debug.so MALLOC_CHECK_=3 python benchmarks/torn_memory.py [--seconds 60] [--threads 1]
+    LD_PRELOAD=libc_malloc_debug.so MALLOC_CHECK_=3 python benchmarks/out_of_bounds.py [--seconds 60] [--threads 1]
         [--seed 0]
 
 Each convolution of random channels, image and batch runs in a process of its own; one that dies is counted. With
