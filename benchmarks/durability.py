@@ -305,7 +305,7 @@ def interrupts(home: Path, scale: float, rng: random.Random) -> Row:
             if kind != "once":
                 time.sleep(rng.uniform(0.4, 1) * pause)
                 process.send_signal(signal.SIGINT)
-            ends[f"{kind}: code {check_interrupted(row, search, process, kind)}"] += 1
+            ends[f"{kind}: {check_interrupted(row, search, process, kind)}"] += 1
             seen = whole_lines(search.journal)
             search.finish(row, STORM_SLEEP="0")
             check_ended(row, search, seen, whole)
@@ -313,22 +313,22 @@ def interrupts(home: Path, scale: float, rng: random.Random) -> Row:
     return row
 
 
-def check_interrupted(row: Row, search: Search, process: subprocess.Popen[str], kind: str) -> int:
-    """Hold an interrupted process to its end: a report after one Ctrl-C, one line and code 130 after two."""
+def check_interrupted(row: Row, search: Search, process: subprocess.Popen[str], kind: str) -> str:
+    """Hold an interrupted process to its end, and tell it: a report after one Ctrl-C, one line after two; code 130."""
     error = process.communicate()[1]
     code, lines = process.returncode, error_lines(error)
     # after its last line the interpreter leaves Ctrl-C to the system, which ends the process by the signal
-    allowed = {"once": (0,), "twice": (130,), "late": (0, 130, -signal.SIGINT)}[kind]
+    allowed = (130, -signal.SIGINT) if kind == "late" else (130,)
     row.hold(code in allowed and "warning: finishing" in error, f"{search.name}: code {code}: {error[-300:]!r}")
-    if code == 130:
+    row.hold(bool(lines) == (kind == "twice") or kind == "late", f"{search.name}: {error!r}")
+    if lines:
         row.hold(len(lines) == 1 and lines[0].startswith("interrupted"), f"{search.name}: {error!r}")
-        return code
-    row.hold(not lines, f"{search.name}: {error!r}")
+        return f"at once, code {code}"
     summary = json.loads((search.folder / "summary.json").read_text())
     row.hold(summary["status"] == "interrupted", f"{search.name}: status {summary['status']}")
     row.hold("pending" not in summary["counts"], f"{search.name}: the running trial was not finished")
     row.hold((search.folder / "report.md").exists(), f"{search.name}: no report")
-    return code
+    return f"with a report, code {code}"
 
 
 STORMS: dict[str, Callable[[Path, float, random.Random], Row]] = {
