@@ -122,11 +122,16 @@ def search(
     finally:
         executor.close()
         journal.close()
-    result = Result(tuple(ledger.trials), ledger.best(), reason, ledger.queries)
-    if result.best is None and (failed := [t.failure for t in result.trials if t.failure]):
-        what = f"no trial has a reward; {len(failed):,} of {len(result.trials):,} failed, the first with"
-        warnings.warn(f"{what} {failed[0].kind}: {failed[0].message}", stacklevel=2)
-    return result
+    _warn_of_failures(ledger)
+    return Result(tuple(ledger.trials), ledger.best(), reason, ledger.queries)
+
+
+def _warn_of_failures(ledger: Ledger) -> None:
+    """Tell the caller of :func:`search` why there is no best."""
+    failed = [t.failure for t in ledger.trials if t.failure]
+    if failed and ledger.best() is None:
+        what = f"no trial has a reward; {len(failed):,} of {len(ledger.trials):,} failed, the first with"
+        warnings.warn(f"{what} {failed[0].kind}: {failed[0].message}", stacklevel=3)
 
 
 def _study(

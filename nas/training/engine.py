@@ -187,8 +187,7 @@ def fit(
         source = source_of(images, recipe, place, group)
         identity = _identity(graph, recipe, images, splits.name, initial)
         found = _checkpoint(resume, identity, epochs, group)
-        share = source.batch_size // (group.world if group else 1)
-        chosen = the_switches(switches, found, graph, place, share, group)
+        chosen = the_switches(switches, found, graph, place, source.batch_size, group)
         start = time.perf_counter()
         begun = partial(begin, graph, recipe, place, chosen, seed, group, initial)
         trainee, generator, at = _restored(begun, found, group)
@@ -290,13 +289,13 @@ def the_switches(
     batch: int,
     group: Group | None,
 ) -> Switches:
-    """Return the switches of a training in batches of ``batch`` in this process: those given or of a checkpoint.
+    """Return the switches of a training in batches of ``batch``, shared by a ``group``: those given or a checkpoint's.
 
     On a CPU only what is safe there.
     """
     chosen = given or (Switches.from_json(found.switches) if found else choose(device))
     if device.type == "cpu":
-        chosen = safe_on_cpu(chosen, graph, batch, torch.get_num_threads())
+        chosen = safe_on_cpu(chosen, graph, batch // (group.world if group else 1), torch.get_num_threads())
     # a checkpoint may come from a GPU; what processes tell each other is no part of a captured step
     return chosen if device.type == "cuda" and group is None else replace(chosen, capture=False)
 

@@ -61,8 +61,7 @@ def pace(
     with prepared(place, threads, False):
         images: Images = images_of(splits, train_on)
         source = source_of(images, recipe, place, group)
-        share = source.batch_size // (group.world if group else 1)
-        switches = the_switches(None, None, graph, place, share, group)
+        switches = the_switches(None, None, graph, place, source.batch_size, group)
         trainee, generator = begin(graph, recipe, place, switches, 0, group, initial)
         taken: list[float] = []
         warm = WARM_UP + 1 if switches.capture else WARM  # the step that captures is far longer than those that follow

@@ -20,18 +20,7 @@ import torch
 
 from nas.errors import ConfigError, EvaluationError, unknown
 from nas.files import write_json
-from nas.graph import (
-    Add,
-    BatchNorm,
-    Conv,
-    Flatten,
-    GlobalAvgPool,
-    Graph,
-    GraphBuilder,
-    Linear,
-    Relu,
-    shapes_of,
-)
+from nas.graph import Conv, Graph, shapes_of
 
 CACHE = Path("~/.cache/nas-toolkit/speed.json")
 LEAST_GAIN = 1.05
@@ -157,6 +146,7 @@ def _measured(device: torch.device, measure: Measure) -> Switches:
 
 def step_seconds(switches: Switches, device: torch.device, batch: int = 256, steps: int = 20) -> float:
     """Return the median seconds of a training step of a small network of convolutions on 32 x 32 images."""
+    from nas.graph import Add, BatchNorm, Flatten, GlobalAvgPool, GraphBuilder, Linear, Relu
     from nas.training.recipe import Recipe
     from nas.training.step import Trainee
 

@@ -130,9 +130,22 @@ def test_trials_retried_together_keep_to_the_lag():
 
 
 class Wide(Faulty):
-    """Takes four jobs at a time and evaluates them one by one."""
+    """Takes four jobs at a time, evaluates them one by one, and gives back those that have not begun."""
 
     capacity = 4
+
+    def recall(self):
+        recalled = [job.index for job in self._jobs]
+        self._jobs.clear()
+        return recalled
+
+
+def test_one_worker_in_this_process_finishes_what_it_was_handed():
+    executor = InlineExecutor(lambda job: 1.0)
+    job = Job(0, 0, Architecture("s", ()), "k", 1, 0, DEFAULT_TASK)
+    executor.submit(job)
+    assert list(executor.recall()) == []
+    assert [outcome.index for outcome in executor.wait()] == [0]
 
 
 def test_a_stopped_search_takes_back_what_has_not_begun_and_leaves_it_pending():
