@@ -27,15 +27,16 @@ import torch
 from airbench import WIDTHS, airbench
 from common import show
 
+from nas.core.files import read_json
+from nas.core.values import Task
+from nas.data.splits import Splits, load_splits
 from nas.errors import ConfigError, NasError
-from nas.files import read_json
 from nas.graph import Graph, cost
-from nas.training.data import Splits, load_splits
-from nas.training.engine import OnEpoch, train
+from nas.training.backend_tuning import choose
+from nas.training.published_recipes import RECIPES, named_recipe
 from nas.training.recipe import Recipe, default_recipe
-from nas.training.recipes import RECIPES, named_recipe
-from nas.training.speed import choose
-from nas.types import Task
+from nas.training.train_step import OnEpoch
+from nas.training.trainer import train
 from search_spaces.networks.resnet import matching_resnet
 
 HEAD = ("network", "params", "MACs", "epochs", "seconds", "CPU s", "images/s")
@@ -43,7 +44,7 @@ HEAD = ("network", "params", "MACs", "epochs", "seconds", "CPU s", "images/s")
 
 @dataclass(frozen=True)
 class Setting:
-    """How every network is trained; ``epochs`` 0 stands for the recipe's."""
+    """How every network is trained; ``epochs`` 0 means the recipe's."""
 
     recipe: Recipe
     epochs: int = 0
@@ -89,10 +90,10 @@ def networks(names: Sequence[str], task: Task, width: int | None, depth: int | N
 
 
 def _named(name: str, task: Task, width: int | None, depth: int | None) -> tuple[str, Graph]:
-    # the command line's own way to find what a name stands for
-    from nas.targets import Wanted, find
+    # the command line's own way to find what a name means
+    from nas.models.resolve import SizeOptions, resolve
 
-    graph = find(name, Wanted(task.input_shape, task.classes, width, depth)).graph
+    graph = resolve(name, SizeOptions(task.input_shape, task.classes, width, depth)).graph
     size = [f"{what} {n}" for what, n in (("width", width), ("depth", depth)) if n]
     return ", ".join([Path(name).stem, *size]), graph
 
@@ -113,7 +114,7 @@ def measure(name: str, graph: Graph, splits: Splits, setting: Setting) -> Row:
         device="cpu",
         threads=setting.threads,
         on_epoch=_progress(name, epochs, start),
-        switches=switches,
+        backend=switches,
     )
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     rate, accuracy = result.images_per_second, result.accuracy

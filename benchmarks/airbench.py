@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from common import ROOT  # noqa: F401  (makes the toolkit importable)
 
+from nas.core.values import Task
 from nas.graph import BatchNorm, Conv, Flatten, Graph, GraphBuilder, Linear, MaxPool, Relu
-from nas.types import Task
 
 WIDTHS = (64, 256, 256)
 STEM = 24

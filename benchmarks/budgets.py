@@ -24,17 +24,17 @@ import numpy as np
 from common import show
 from search_quality import nb201_table
 
-from nas.api import space_of
+from nas import space_of
+from nas.engine.assemble import DEFAULT_TASK
+from nas.engine.loop import Ledger, Loop, Settings
 from nas.evaluators.table import TableEvaluator
 from nas.executors.inline import InlineExecutor
-from nas.run.journal import MemoryJournal
-from nas.run.ledger import Ledger
-from nas.run.loop import Loop, Settings
-from nas.searchers import make_scheduler, make_searcher
+from nas.runs.journal import MemoryJournal
+from nas.schedulers import make_scheduler
+from nas.searchers import make_searcher
 from nas.space import Space
-from nas.study import DEFAULT_TASK
-from nas.table import Table, load_table
-from nas.types import Architecture, Context, Prepared, Trial
+from nas.tables.benchmark_table import Table, load_table
+from nas.types import Architecture, Candidate, Context, Trial
 
 SHORT, LONG = 12, 200
 SCALE = {"cifar10": 1, "cifar100": 2, "ImageNet16-120": 6}
@@ -79,12 +79,12 @@ class Bench:
 
     def __init__(self, table: Table, space: Space) -> None:
         self.table, self.space = table, space
-        self._keys: dict[Architecture, Prepared] = {}
+        self._keys: dict[Architecture, Candidate] = {}
 
-    def prepare(self, architecture: Architecture) -> Prepared:
+    def prepare(self, architecture: Architecture) -> Candidate:
         """Return the key of an architecture."""
         if architecture not in self._keys:
-            self._keys[architecture] = Prepared(self.space.key(architecture))
+            self._keys[architecture] = Candidate(self.space.key(architecture))
         return self._keys[architecture]
 
     def trials(self, arm: Arm, searcher: str, dataset: str, seconds: float, seed: int) -> list[Trial]:

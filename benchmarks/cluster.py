@@ -29,12 +29,13 @@ from typing import Any
 
 from common import ROOT, show
 
-from nas.commands import PRESET
-from nas.executors import ray_session
-from nas.run.config import RunConfig
-from nas.run.journal import read
-from nas.run.loop import Executor
-from nas.runs import Run
+from nas.cli.search import PRESET
+from nas.engine.config import RunOptions
+from nas.engine.run import SearchRun
+from nas.executors.ray import cluster as ray_session
+from nas.runs.journal import read
+from nas.runs.run_folder import RunFolder
+from nas.types import Executor
 
 WORK = '''"""Evaluators for what a search on Ray costs."""
 
@@ -68,7 +69,7 @@ from pathlib import Path
 
 from nas.evaluators import register_evaluator
 from nas.evaluators.table import TableEvaluator
-from nas.table import load_table
+from nas.tables.benchmark_table import load_table
 
 LOOK_UP = TableEvaluator(load_table(Path(%r)), "val_acc_{epochs}", "cifar10")
 
@@ -155,14 +156,14 @@ class Kept:
     def __init__(self) -> None:
         self.executor: Executor | None = None
 
-    def take(self, run: Run) -> None:
+    def take(self, run: RunFolder[SearchRun]) -> None:
         """Make ``run`` use these workers."""
         if self.executor is None:
-            self.executor = run.study.executor
+            self.executor = run.plan.parts.executor
             _ = self.executor.capacity  # starts them
             while any(worker.state == "starting" for worker in self.executor.workers()):
                 self.executor.wait(0.05)
-        run.study = replace(run.study, executor=self)
+        run.plan.parts = replace(run.plan.parts, executor=self)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.executor, name)
@@ -178,7 +179,7 @@ class Kept:
 
 def search(home: Path, kept: Kept | None = None, **settings: Any) -> Course:
     """Run a search as the command line does, but for workers that are ``kept``."""
-    run = Run.create(home / f"run-{next(_number)}", RunConfig(**{**ALONE, **settings}))
+    run = SearchRun.create(home / f"run-{next(_number)}", RunOptions(**{**ALONE, **settings}))
     if kept is not None:
         kept.take(run)
     start = time.perf_counter()

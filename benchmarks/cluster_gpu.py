@@ -22,10 +22,10 @@ import torch
 from common import show
 
 import nas
-from nas.run.ledger import Ledger
-from nas.training.data import load_splits
-from nas.training.engine import train
+from nas.data.splits import load_splits
+from nas.engine.loop import Ledger
 from nas.training.recipe import Recipe
+from nas.training.trainer import train
 from nas.types import Job
 
 SHARE = 0.6

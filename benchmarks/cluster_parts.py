@@ -15,8 +15,8 @@ from common import ROOT
 from nodes import alive
 from storm import ALONE, SETTINGS, Row, Search, whole_lines
 
-from nas.executors.guardian import holders
-from nas.run.journal import read
+from nas.executors.ray.watchdog import holders
+from nas.runs.journal import read
 
 PLUGIN = '''"""An evaluator whose rewards depend on the architecture alone; it notes when it begins and when it ends."""
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from common import ROOT, show
 
-from nas.run.journal import read
+from nas.runs.journal import read
 
 SEARCH = (
     "--space=nasnet --space-arg=nodes=3 --width=8 --depth=1 --searcher=evolution --searcher-arg=population=6",

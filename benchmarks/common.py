@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from nas.environment import environment  # noqa: E402
+from nas.core.environment import environment  # noqa: E402
 
 
 def shared_data() -> Path:

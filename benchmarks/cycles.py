@@ -17,11 +17,11 @@ from pathlib import Path
 import common  # noqa: F401  (the toolkit of this checkout)
 from nodes import below
 
-from nas.executors.ray_executor import RayExecutor
-from nas.executors.ray_pool import Places
-from nas.executors.ray_session import disconnect
-from nas.remote import evaluator_of
-from nas.testing.searches import Subject, run_search
+from nas.engine.executor_factory import evaluator_of
+from nas.executors.ray.cluster import disconnect
+from nas.executors.ray.executor import RayExecutor
+from nas.executors.ray.worker_pool import WorkerResources
+from nas.testing.searches import SearcherUnderTest, run_search
 from nas.testing.spaces import FLAT
 
 WARM = 3
@@ -40,10 +40,10 @@ def quick(job):
 
 def cycle(plugin: Path) -> None:
     """Start Ray, search, end it."""
-    make = partial(evaluator_of, {"evaluator": "quick", "plugins": [str(plugin)]}, {})
-    executor = RayExecutor(Places(workers=2, wants_gpu=False), make)
-    found = run_search(Subject.of("random", None, None).make, FLAT, 4, lag=2, executor=executor)
-    assert len(found.evaluated) == 4, found
+    make = partial(evaluator_of, {"evaluator": "quick", "plugins": [str(plugin)]}, {}, {})
+    executor = RayExecutor(WorkerResources(workers=2, wants_gpu=False), make)
+    found = run_search(SearcherUnderTest.of("random", None, None).make, FLAT, 4, lag=2, executor=executor)
+    assert len(found.evaluated_trials) == 4, found
     executor.close()
     disconnect()
 

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from common import show
 
-from nas.after.export import TOLERANCE, export
-from nas.after.export_formats import FORMATS, new_network
-from nas.after.export_subject import Subject
+from nas.core.plugins import load_built_in
+from nas.core.values import Task
 from nas.graph import Graph, cost
-from nas.plugins import load_built_in
 from nas.space import SPACES
+from nas.space.networks import NETWORKS
 from nas.training.weights import save_weights
-from nas.types import Task
-from search_spaces.networks.registry import NETWORKS
+from nas.workflows.export.formats import FORMATS, new_network
+from nas.workflows.export.model import ExportModel
+from nas.workflows.export.write import TOLERANCE, export
 
 # a size at which the network's pools and windows still fit
 SIZES = {
@@ -79,7 +79,7 @@ def exported(name: str, graph: Graph, folder: Path, fold: bool) -> dict[str, flo
         if value.is_floating_point() and value.dim() == 1:  # biases, and all that norms hold
             value.copy_(torch.rand(value.shape, generator=generator) * 0.5 + 0.75)
     save_weights(module, folder / "weights.safetensors")
-    subject = Subject(name, graph, "logits", "key", f"The network `{name}`", folder / "weights.safetensors")
+    subject = ExportModel(name, graph, "logits", "key", f"The network `{name}`", folder / "weights.safetensors")
     return {file.format: file.difference for file in export(subject, folder / "out", list(FORMATS), fold)}
 
 

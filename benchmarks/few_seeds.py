@@ -13,7 +13,7 @@ import numpy as np
 from common import show
 from scipy import stats
 
-from nas.after.statistics import least_p, paired
+from nas.report.statistics import least_p, paired
 
 SIMULATIONS = 1_000
 OWN, SHARED = 0.5, 1.0

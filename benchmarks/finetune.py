@@ -7,8 +7,9 @@
 One network is trained on the source (by default CIFAR-10); its weights begin every fine-tuning on the target (by
 default the Imagenette folder of ``materialize.py imagenette64`` at 32 pixels), of which ``--train-images`` are taken.
 The ways are those of ``nas finetune``: what the lectures' table has for little and much data, and for similar and
-different tasks. From scratch has the same images, epochs, batches and schedule at the recipe's own rate. A seed draws
-images, new weights, order and augmentation; the test split is read once a training and chooses nothing.
+different tasks, its lower rate among them, and all stages at the full rate. From scratch has the same images, epochs,
+batches and schedule at the recipe's own rate. A seed draws images, new weights, order and augmentation; the test split
+is read once a training and chooses nothing.
 """
 
 from __future__ import annotations
@@ -22,27 +23,28 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from common import show
+from safetensors.torch import load
 from torch import Tensor
 
-from nas.after.finetune import Plan, Wish, plan, trained_parameters
-from nas.after.finetune_weights import Given, network_of
-from nas.after.names import matched
+from nas.core.plugins import load_built_in
+from nas.data.splits import Splits, load_splits
 from nas.errors import NasError
 from nas.graph import Graph
-from nas.plugins import load_built_in
-from nas.training.data import Splits, load_splits
-from nas.training.engine import train
+from nas.models.weight_names import matched
+from nas.training.initial_weights import Start
 from nas.training.recipe import Recipe
-from nas.training.start import Start
+from nas.training.trainer import train
+from nas.workflows.finetune.plan import FinetuneOptions, FinetunePlan, plan, trained_parameters
+from nas.workflows.finetune.weights import InitialWeights, network_of
 
 HEAD = ("images", "way", "frozen", "rate times", "trained params", "accuracy, %", "over scratch", "each seed", "CPU s")
 RECIPE = Recipe(learning_rate=0.05, batch_size=32, crop_padding=2)
 WAYS = {
-    "little, similar: probe on top": Wish("little", "similar"),
-    "little, different: probe on an earlier stage": Wish("little", "different"),
-    "much, similar: the last stage": Wish("much", "similar"),
-    "much, different: all stages": Wish("much", "different"),
-    "all stages at the full rate": Wish("much", "different", factor=1.0),
+    "little, similar: probe on top": FinetuneOptions("little", "similar"),
+    "little, different: probe on an earlier stage": FinetuneOptions("little", "different"),
+    "much, similar: the last stage": FinetuneOptions("much", "similar", factor=0.1),
+    "much, different: all stages": FinetuneOptions("much", "different", factor=0.1),
+    "all stages at the full rate": FinetuneOptions("much", "different", factor=1.0),
 }
 
 
@@ -52,7 +54,7 @@ class Row:
 
     images: int
     way: str
-    plan: Plan
+    plan: FinetunePlan
     scores: tuple[float, ...]
     seconds: float
 
@@ -85,15 +87,17 @@ def trained_source(o: argparse.Namespace) -> tuple[Mapping[str, Tensor], str]:
     return found.module.state_dict(), f"{o.network} on {images}: {found.accuracy:.2f} % of its validation images"
 
 
-def ways(graph: Graph, images_per_class: float, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Plan, Given]]:
+def ways(
+    graph: Graph, images_per_class: float, weights: Mapping[str, Tensor]
+) -> Iterator[tuple[str, FinetunePlan, InitialWeights]]:
     """Yield every way to train ``graph``, whose classifier is that of the target, and what it begins with."""
-    yield "from scratch", Plan(graph, (), 1.0, ""), Given({}, "")
-    given = Given(matched(graph, weights, "source", other_task=True).tensors, "")
+    yield "from scratch", FinetunePlan(graph, (), 1.0, ""), InitialWeights({}, "")
+    given = InitialWeights(matched(graph, weights, "source", other_task=True).tensors, "")
     for name, wish in WAYS.items():
         yield name, plan(graph, images_per_class, wish), given
 
 
-def measured(o: argparse.Namespace, way: str, chosen: Plan, given: Given, images: int) -> Row:
+def measured(o: argparse.Namespace, way: str, chosen: FinetunePlan, given: InitialWeights, images: int) -> Row:
     """Train on ``images`` of the target with every seed."""
     scores, begin = [], time.process_time()
     for seed in range(o.seeds):
@@ -106,7 +110,7 @@ def measured(o: argparse.Namespace, way: str, chosen: Plan, given: Given, images
             measure_on="test",
             device="cpu",
             threads=o.threads,
-            initial=Start(given.start(chosen), chosen.frozen, chosen.factor),
+            initial=Start(load(given.content(chosen)), chosen.frozen, chosen.factor),
         )
         scores.append(found.accuracy)
         sys.stderr.write(f"{images} images, {way}, seed {seed}: {found.accuracy:.2f} % after {found.seconds:.0f} s\n")

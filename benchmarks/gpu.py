@@ -30,18 +30,19 @@ import numpy as np
 import torch
 from train_loops import RECIPE, Graph, nb201_network, ours, plain, random_images
 
+from nas.core.values import Task
+from nas.data.splits import ImageSet, Splits, load_splits
 from nas.errors import EvaluationError
 from nas.graph import cost
-from nas.training.data import ImageSet, Splits, load_splits
-from nas.training.engine import train
-from nas.training.memory import training_memory
-from nas.training.recipes import named_recipe
-from nas.training.speed import Switches, choose
-from nas.training.step import Trainee
-from nas.types import Task
-from search_spaces.genotypes import DARTS_V2
-from search_spaces.large_skeleton import darts_cifar
-from search_spaces.networks.registry import NETWORKS
+from nas.space.networks import NETWORKS
+from nas.training.backend_tuning import choose
+from nas.training.device import BackendOptions
+from nas.training.memory_estimate import training_memory
+from nas.training.published_recipes import named_recipe
+from nas.training.train_step import TrainStep
+from nas.training.trainer import train
+from search_spaces.genotypes.published import DARTS_V2
+from search_spaces.skeletons.published import darts_cifar
 
 GOOD_CELL = ("nor_conv_3x3", "nor_conv_3x3", "nor_conv_3x3", "skip_connect", "nor_conv_3x3", "nor_conv_1x1")
 """Among the best of NAS-Bench-201 on CIFAR-10: 94.4 % after 200 epochs (arXiv:2001.00326, table 5)."""
@@ -109,15 +110,15 @@ def networks(sizes: Sizes) -> dict[str, Graph]:
     }
 
 
-def switch_sets(device: torch.device) -> dict[str, Switches]:
+def switch_sets(device: torch.device) -> dict[str, BackendOptions]:
     """Return the switches that are compared."""
-    found = {"eager": Switches(), "eager, NCHW": Switches(channels_last=False)}
+    found = {"eager": BackendOptions(), "eager, NCHW": BackendOptions(channels_last=False)}
     if device.type == "cuda":
-        found["captured"] = Switches(capture=True)
+        found["captured"] = BackendOptions(capture=True)
         if torch.cuda.get_device_capability(device) >= (8, 0):
-            found["bfloat16"] = Switches(bf16=True)
-            found["bfloat16, captured"] = Switches(bf16=True, capture=True)
-            found["bfloat16, captured, NCHW"] = Switches(bf16=True, capture=True, channels_last=False)
+            found["bfloat16"] = BackendOptions(bf16=True)
+            found["bfloat16, captured"] = BackendOptions(bf16=True, capture=True)
+            found["bfloat16, captured, NCHW"] = BackendOptions(bf16=True, capture=True, channels_last=False)
     return found
 
 
@@ -213,7 +214,16 @@ def accuracy(device: torch.device, sizes: Sizes, data: Splits | None) -> None:
         if name == "DARTS_V2":
             continue
         for epochs in (recipe.epochs, 2 * recipe.epochs):
-            result = train(graph, splits, recipe, 0, epochs, ("train", "validation"), "test", device=str(device))
+            result = train(
+                graph,
+                splits,
+                recipe,
+                0,
+                epochs,
+                train_on=("train", "validation"),
+                measure_on="test",
+                device=str(device),
+            )
             speed = f"{result.images_per_second:,.0f}"
             rows.append((name, epochs, f"{result.accuracy:.2f} %", f"{result.seconds:.1f}", speed))
     what = splits.name if data else "made images, not CIFAR-10: accuracies mean nothing"
@@ -246,12 +256,12 @@ def peak(graph: Graph, device: torch.device, batch: int) -> int | None:
     try:
         # without trying out kernels, whose workspaces depend on the device
         torch.backends.cudnn.benchmark = False
-        trainee = Trainee(graph, RECIPE, device, Switches())
+        train_step = TrainStep(graph, RECIPE, device, BackendOptions())
         images = torch.randn(batch, *graph.input_shape).to(device, memory_format=torch.channels_last)
         labels = torch.randint(10, (batch,)).to(device)
         torch.cuda.reset_peak_memory_stats(device)
         for _ in range(3):
-            trainee.step(images, labels)
+            train_step.step(images, labels)
         wait(device)
     except torch.OutOfMemoryError:
         return None

@@ -29,7 +29,7 @@ from nas.graph import (
     key,
     layers,
 )
-from nas.graph.module import build_module
+from nas.graph.lowering.torch_module import build_module
 
 MOST_MILLISECONDS = 0.5
 LEAST_RATIO = 200

@@ -26,9 +26,9 @@ from common import show
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from nas.training.augment import Augmentation, batch, draw, finish
-from nas.training.folder import open_folder
-from nas.training.stream import IMAGENET_DEVIATION, IMAGENET_MEAN, ImageStream
+from nas.data.augment import Augmentation, batch, draw, finish
+from nas.data.own_images import open_folder
+from nas.data.streaming import IMAGENET_DEVIATION, IMAGENET_MEAN, ImageStream
 
 COUNT, BATCH, SIDE, PADDING = 10_240, 128, 32, 4
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

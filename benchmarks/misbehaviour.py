@@ -26,9 +26,9 @@ def way_of(index: int) -> str:
 
 IMPATIENT = """
 import sys
-import nas.executors.ray_executor
-from nas.cli import main
-nas.executors.ray_executor.GRACE = 0.5
+import nas.executors.ray.executor
+from nas.cli.main import main
+nas.executors.ray.executor.GRACE = 0.5
 sys.exit(main())
 """
 """A program for Python's ``-c``: the command line that waits less long for workers that hang."""

@@ -1,7 +1,7 @@
 """How long the registered networks take: building and costing all of them, and ``inspect resnet152`` as a process.
 
 Run ``python benchmarks/networks.py``; it prints one table and ends with 1 where a bar is missed. Figures of all
-networks together are medians of five passes after a first one that is shown by itself; the process is started anew for
+networks together are medians of five passes after a first one that is shown by itself; the process is started again for
 each of its five.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from common import ROOT, show
 
 from nas.graph import cost
-from search_spaces.networks.registry import NETWORKS
+from nas.space.networks import NETWORKS
 
 REPEATS = 5
 MOST_COST_SECONDS = 0.5

@@ -5,7 +5,7 @@
 
 Each convolution of random channels, image and batch runs in a process of its own; one that dies is counted. With
 glibc's checks, as above, a process dies at the first damaged block, without them when it is unlucky.
-:func:`nas.training.speed.safe_on_cpu` avoids what this finds.
+:func:`nas.training.device.safe_on_cpu` avoids what this finds.
 """
 
 from __future__ import annotations

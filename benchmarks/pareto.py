@@ -21,19 +21,18 @@ import numpy as np
 from common import shared_data, show
 from search_quality import nb201_table
 
-from nas.api import space_of
+from nas import space_of
+from nas.engine.assemble import DEFAULT_TASK
+from nas.engine.loop import Ledger, Loop, Settings
 from nas.evaluators.table import TableEvaluator
 from nas.executors.inline import InlineExecutor
-from nas.run.journal import MemoryJournal
-from nas.run.ledger import Ledger
-from nas.run.loop import Loop, Settings
+from nas.runs.journal import MemoryJournal
 from nas.searchers import make_searcher
 from nas.searchers.pareto import Floats, hypervolume, non_dominated
 from nas.space import Space
-from nas.space.table import table_space
-from nas.study import DEFAULT_TASK
-from nas.table import Table
-from nas.types import Architecture, Context, Prepared, Trial
+from nas.space.space import table_space
+from nas.tables.benchmark_table import Table
+from nas.types import Architecture, Candidate, Context, Trial
 
 REWARD, DATASET, EPOCHS = "val_acc_12", "cifar10", 12
 DEVICES = ("pixel3", "raspi4", "eyeriss", "fpga")
@@ -65,13 +64,13 @@ class ParetoBench:
         # the decisions of nb201 without its cells, which take longer to build than a search takes for all else
         self.space: Space = table_space(self.table)
         self._cells: Space = space_of("nb201")
-        self._prepared: dict[Architecture, Prepared] = {}
+        self._prepared: dict[Architecture, Candidate] = {}
 
-    def prepare(self, architecture: Architecture) -> Prepared:
+    def prepare(self, architecture: Architecture) -> Candidate:
         """Return the key of an architecture's cell."""
         if architecture not in self._prepared:
             cell = Architecture(self._cells.name, architecture.decisions)
-            self._prepared[architecture] = Prepared(self._cells.key(cell))
+            self._prepared[architecture] = Candidate(self._cells.key(cell))
         return self._prepared[architecture]
 
     def truth(self, device: str) -> Truth:
@@ -95,7 +94,7 @@ class ParetoBench:
     def shares(
         self, searcher: str, device: str, queries: Sequence[int], seeds: Sequence[int], **args: Any
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the hypervolume's share (seeds, queries) after so many queries of searches of the longest."""
+        """Return the hypervolume's share (seeds, queries) after each number of queries, of searches of the longest."""
         truth, column = self.truth(device), f"latency_{device}"
         rows = []
         for seed in seeds:

@@ -23,14 +23,15 @@ import numpy as np
 from common import show
 from scipy.stats import kendalltau, spearmanr
 
-from nas.api import space_of
+from nas import space_of
+from nas.core.values import Task
+from nas.data.splits import Splits, load_splits
 from nas.errors import NasError
 from nas.graph import Graph, cost
-from nas.training.data import Splits, load_splits
-from nas.training.engine import train
+from nas.training.published_recipes import named_recipe
 from nas.training.recipe import Recipe, default_recipe
-from nas.training.recipes import named_recipe
-from nas.types import Architecture, Task
+from nas.training.trainer import train
+from nas.types import Architecture
 
 SPACE = "nb201"
 LONG_SEED = 1000
@@ -57,7 +58,7 @@ class Scores:
 
 def connected(architecture: Architecture) -> bool:
     """Return whether a cell's input reaches its output over edges that are not ``none``."""
-    used = [name.split("_")[1:] for name, operation in architecture.decisions if operation != "none"]
+    used = [name.split("_")[1:] for name, operation in architecture.decisions.items() if operation != "none"]
     reached = {0}
     for end in range(1, 4):
         if any(int(j) == end and int(i) in reached for i, j in used):

@@ -22,20 +22,21 @@ from statistics import fmean, stdev
 
 from common import ROOT, show
 
-from nas.after.scaling import DIMENSIONS, Factors, Member, Scaler
-from nas.after.scaling_lookup import subject
-from nas.after.scaling_search import enlarged
+from nas.data.splits import Splits, load_splits
 from nas.errors import ConfigError, NasError
-from nas.recipe_choice import recipe_of, recipe_table
-from nas.targets import Wanted
-from nas.training.data import Splits, load_splits
-from nas.training.engine import train
+from nas.models.resolve import SizeOptions, resolve
+from nas.training.published_recipes import recipe_of, recipe_table
 from nas.training.recipe import Recipe
+from nas.training.trainer import train
+from nas.workflows.scale.compound import DIMENSIONS, Factors, ScaledNetwork, Scaler
+from nas.workflows.scale.grid_training import enlarged
 
 HEAD = ("scaled", "width", "depth", "pixels", "network", "params", "MACs", "times", "accuracy, %", "each seed", "CPU s")
 
 
-def measured(member: Member, splits: Splits, recipe: Recipe, options: argparse.Namespace) -> tuple[list[float], float]:
+def measured(
+    member: ScaledNetwork, splits: Splits, recipe: Recipe, options: argparse.Namespace
+) -> tuple[list[float], float]:
     """Train a member with every seed; return the test accuracies and the CPU's seconds."""
     sized, start, scores = enlarged(splits, member.resolution), time.process_time(), []
     for seed in range(options.seeds):
@@ -55,7 +56,7 @@ def measured(member: Member, splits: Splits, recipe: Recipe, options: argparse.N
     return scores, time.process_time() - start
 
 
-def row(member: Member, scores: Sequence[float], seconds: float) -> tuple[str, ...]:
+def row(member: ScaledNetwork, scores: Sequence[float], seconds: float) -> tuple[str, ...]:
     """Return a row of the table."""
     spread = f" +- {stdev(scores):.2f}" if len(scores) > 1 else ""
     ways = (member.by, f"{member.width:.3f}", f"{member.depth:.3f}", str(member.resolution), member.size)
@@ -63,7 +64,7 @@ def row(member: Member, scores: Sequence[float], seconds: float) -> tuple[str, .
     return *ways, *sizes, f"{fmean(scores):.2f}{spread}", ", ".join(f"{s:.2f}" for s in scores), f"{seconds:.0f}"
 
 
-def members(scaler: Scaler, by: Sequence[str], ratios: Sequence[float]) -> list[Member]:
+def members(scaler: Scaler, by: Sequence[str], ratios: Sequence[float]) -> list[ScaledNetwork]:
     """Return the base, then for every ratio of MACs a member of every way."""
     for way in by:
         if way not in DIMENSIONS:
@@ -77,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     o = _parser().parse_args(arguments)
     splits = load_splits(o.dataset, o.data_dir, train_images=o.train_images)
     recipe = replace(recipe_of(recipe_table(o.recipe, "--recipe", o.dataset), o.dataset), aux_weight=0.0)
-    wanted = Wanted(splits.task.input_shape, splits.task.classes, o.width, o.depth)
-    scaler, rows = Scaler(subject(str(o.cell), wanted)), []
+    wanted = SizeOptions(splits.task.input_shape, splits.task.classes, o.width, o.depth)
+    scaler, rows = Scaler(resolve(str(o.cell), wanted).scalable), []
     for member in members(scaler, o.by, o.ratios):
         rows.append(row(member, *measured(member, splits, recipe, o)))
     print(f"`python benchmarks/scaling.py {' '.join(sys.argv[1:] if arguments is None else arguments)}`\n")

@@ -25,17 +25,16 @@ import numpy as np
 from common import ROOT, shared_data, show
 from scipy.stats import mannwhitneyu
 
-from nas.api import space_of
+from nas import space_of
+from nas.engine.assemble import DEFAULT_TASK
+from nas.engine.loop import Ledger, Loop, Settings
+from nas.engine.prepare import cached, make_prepare
 from nas.evaluators.table import Known, TableEvaluator
 from nas.executors.inline import InlineExecutor
-from nas.preparation import preparer, remembered
-from nas.run.journal import MemoryJournal
-from nas.run.ledger import Ledger
-from nas.run.loop import Loop, Settings
+from nas.runs.journal import MemoryJournal
 from nas.searchers import make_searcher
 from nas.space import Space
-from nas.study import DEFAULT_TASK
-from nas.table import Table, load_table
+from nas.tables.benchmark_table import Table, load_table
 from nas.types import Context
 
 PUBLISHED = {
@@ -73,7 +72,7 @@ class Bench:
     def __init__(self, table: Table, space: Space, dataset: str | None) -> None:
         self.table, self.space, self.dataset = table, space, dataset
         self.reward, self.score = COLUMNS[space.name]
-        self.prepare = remembered(preparer(space, DEFAULT_TASK, None, None, Known(table)))
+        self.prepare = cached(make_prepare(space, DEFAULT_TASK, None, None, Known(table)))
 
     def curve(self, searcher: str, trials: int, seed: int) -> Curve:
         """Search until ``trials`` queries are spent."""

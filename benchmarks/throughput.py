@@ -3,7 +3,7 @@
     python benchmarks/throughput.py [--trials 10000]
 
 Reports the time of all (sampling, keys, networks, costs, journal), memory, and for every searcher the time of one ask
-at the end with the results of all trials, and of folding them anew, as a resumed search does without a cache.
+at the end with the results of all trials, and of folding them again, as a resumed search does without a cache.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 from common import show
 
 import nas
-from nas.api import space_of
-from nas.preparation import preparer, remembered
-from nas.run.seeds import SEARCH, stream
+from nas import space_of
+from nas.engine.assemble import DEFAULT_TASK
+from nas.engine.prepare import cached, make_prepare
+from nas.engine.random_streams import SEARCH, stream
 from nas.searchers import SEARCHERS, make_searcher
-from nas.study import DEFAULT_TASK
 from nas.types import Context, History, Job
 
 
@@ -36,7 +36,7 @@ BARS = {"reinforce": "60 ms", "predictor": "1,000 ms", "optuna:tpe": "as measure
 def one_ask(name: str, history: History, asks: int) -> tuple[str, str, str]:
     """Return the row of a searcher: the median time of an ask, and the time of the first, which folds the history."""
     space = space_of("nasnet")
-    context = Context(remembered(preparer(space, DEFAULT_TASK, None, None)), 1, len(history))
+    context = Context(cached(make_prepare(space, DEFAULT_TASK, None, None)), 1, len(history))
     searcher = make_searcher(name, space, {}, context)
     times = []
     for i in range(asks + 1):

@@ -1,7 +1,7 @@
 """Two ways to train a network: this toolkit's engine, and the plain loop of a tutorial, for the benchmarks of speed.
 
-The plain loop is what most code does: a DataLoader that crops, mirrors and normalises image by image, weights and
-images in NCHW order, torch's default optimiser, one eager step after another.
+The plain loop is what most code does: a DataLoader that crops, mirrors and normalizes image by image, weights and
+images in NCHW order, torch's default optimizer, one eager step after another.
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from nas.core.values import Task
+from nas.data.image_set import ImageSet
 from nas.graph import Add, Graph, GraphBuilder, Named
-from nas.graph.module import build_module
-from nas.training.images import ImageSet
-from nas.training.network import initialise
+from nas.graph.lowering.torch_module import build_module
+from nas.training.device import BackendOptions
 from nas.training.recipe import Recipe
-from nas.training.source import Resident
-from nas.training.speed import Switches
-from nas.training.step import Trainee
-from nas.types import Task
-from search_spaces import skeleton
-from search_spaces.genotypes import DARTS_V2
+from nas.training.train_step import InMemoryBatches, TrainStep, init_weights
+from search_spaces.genotypes.published import DARTS_V2
+from search_spaces.skeletons import small_images as skeleton
 
 RECIPE = Recipe(batch_size=64, clip_norm=0, warmup_epochs=0, schedule="constant", learning_rate=0.01)
 MIXED = ("nor_conv_3x3", "avg_pool_3x3", "nor_conv_1x1", "skip_connect", "nor_conv_3x3", "nor_conv_1x1")
@@ -65,19 +63,19 @@ def random_images(count: int, graph: Graph, classes: int = 10) -> ImageSet:
 
 
 def ours(
-    graph: Graph, images: ImageSet, recipe: Recipe, device: torch.device, switches: Switches
+    graph: Graph, images: ImageSet, recipe: Recipe, device: torch.device, switches: BackendOptions
 ) -> Iterator[tuple[int, Tensor]]:
     """Train without end and yield after each step the number of images and the loss."""
-    trainee, source = Trainee(graph, recipe, device, switches), Resident(images, recipe, device)
+    train_step, source = TrainStep(graph, recipe, device, switches), InMemoryBatches(images, recipe, device)
     generator = torch.Generator().manual_seed(0)
     while True:
         for x, targets in source.epoch(generator):
-            trainee.set_rate(recipe.learning_rate)
-            yield len(x), trainee.step(x, targets)
+            train_step.set_rate(recipe.learning_rate)
+            yield len(x), train_step.step(x, targets)
 
 
 class Samples(Dataset[tuple[Tensor, int]]):
-    """Images one by one, cropped, mirrored and normalised as torchvision's transforms do."""
+    """Images one by one, cropped, mirrored and normalized as torchvision's transforms do."""
 
     def __init__(self, images: ImageSet, recipe: Recipe) -> None:
         self.images, self.recipe = images, recipe
@@ -104,9 +102,9 @@ def plain(
 ) -> Iterator[tuple[int, Tensor]]:
     """Train as :func:`ours` does, in the plain loop; ``workers`` processes prepare the images, 0: this one."""
     module = build_module(graph).train()
-    initialise(module)
+    init_weights(module)
     module.to(device)
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         module.parameters(),
         recipe.learning_rate,
         recipe.momentum,
@@ -126,8 +124,8 @@ def plain(
     while True:
         for x, labels in loader:
             x, labels = x.to(device), labels.to(device)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss = criterion(module(x), labels)
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             yield len(x), loss.detach()

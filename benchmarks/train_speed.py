@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from train_loops import NETWORKS, RECIPE, Graph, ours, plain, random_images
 
 from nas.graph import cost
-from nas.training.speed import ON_CPU
+from nas.training.device import ON_CPU
 
 LEAST_RATIO = 1.5
 MOVES = 5

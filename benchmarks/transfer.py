@@ -29,19 +29,19 @@ from typing import Any
 
 from common import ROOT, show
 
-from nas.after.training_view import load_training
 from nas.errors import NasError
-from nas.run.journal import read
+from nas.runs.journal import read
+from nas.workflows.train.view import load_training
 
 HANDCRAFTED = ("resnet18", "mobilenet_v2", "efficientnet_b0")
 RECIPE = {
     "base": "imagenet-mobile",
     "schedule": "one-cycle",
-    "rise": 0.25,
+    "pct_start": 0.25,
     "learning_rate": 0.1,
     "batch_size": 64,
     "crop_scale": [0.35, 1.0],
-    "colour": 0.0,
+    "color_jitter": 0.0,
     "ema": 0.999,
     "test_resize": 0,
     "test_size": 0,

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 
 from common import show
 
-from nas.after.scaling_lookup import subject
-from nas.after.scaling_subjects import macs_of
-from nas.after.transfer import Size, solved
 from nas.errors import NasError
-from nas.targets import Wanted
+from nas.models.resolve import SizeOptions, resolve
+from nas.space.scalable import macs_of
+from nas.workflows.train.transfer import Size, solved
 
-IMAGENET = Wanted((3, 224, 224), 1000)
+IMAGENET = SizeOptions((3, 224, 224), 1000)
 MOBILE = 600_000_000
 """MACs of the mobile setting."""
 HEAD = ("cells", "published N, F", "published", "ours there", "widest at the published N", "solved")
@@ -61,8 +60,8 @@ ROWS = (
 
 def row(published: Published, max_macs: int) -> tuple[str, ...]:
     """Return a row of the table."""
-    found = subject(published.genotype, IMAGENET)
-    ours = Size(published.width, published.depth, *macs_of(found.sized(published.width, published.depth)))
+    found = resolve(published.genotype, IMAGENET).scalable
+    ours = Size(published.width, published.depth, *macs_of(found.build(published.width, published.depth)))
     widest, chosen = solved(found, max_macs, depth=published.depth), solved(found, max_macs)
     printed = f"{published.params:g} M, {published.macs:g} M"
     size = f"{published.depth}, {published.width}"

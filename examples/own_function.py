@@ -3,16 +3,11 @@
 import nas
 
 
-def recipe(choose):
-    """A space is a function that chooses; a choice may depend on an earlier one."""
-    optimiser = choose("optimiser", ["sgd", "adam"])
-    choose("momentum" if optimiser == "sgd" else "beta", [0.8, 0.9, 0.95])
+def recipe(choose):  # a space is a function that chooses; a choice may depend on an earlier one
+    optimizer = choose("optimizer", ["sgd", "adam"])
+    choose("momentum" if optimizer == "sgd" else "beta", [0.8, 0.9, 0.95])
     choose("layers", [1, 2, 3, 4])
 
 
-def score(job):
-    return job.architecture["layers"] - (job.architecture["optimiser"] == "adam")
-
-
-result = nas.search(recipe, evaluator=score, searcher="local", trials=20)
-print(result.best.reward, dict(result.best.architecture.decisions))
+study = nas.Study(recipe, lambda job: job.architecture["layers"] - (job.architecture["optimizer"] == "adam"), "local")
+print(study.run(trials=20).best.reward, dict(study.best.architecture.decisions))

@@ -6,14 +6,13 @@ import nas
 
 
 def train(job):
-    model = nas.build_module(job.graph)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
-    images, labels = torch.randn(64, *job.task.input_shape), torch.arange(64) % job.task.classes
+    model, images = nas.build_module(job.graph), torch.randn(64, *job.task.input_shape)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     for _ in range(3):
-        optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(images), torch.arange(64) % job.task.classes)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return -loss.item()
 
 

@@ -1,7 +1,9 @@
 """Neural architecture search for images.
 
-``nas.search(space, evaluator=my_function, trials=50)`` searches with your own function; a space is a plain function
-that chooses. ``nas.load`` reads what was found, ``nas.build`` makes its network, ``nas.build_module`` makes it torch.
+A :class:`Study` searches a space, which is a plain function that chooses, with the built-in training, with published
+tables or with a function of your own; :func:`search` is the same in one line. :func:`create_model` makes what was
+found, and every named network, a torch module; :func:`compare`, :func:`train`, :func:`finetune`, :func:`scale` and
+:func:`export` are what follows. Everything is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -10,29 +12,70 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api import Result, build, build_module, load, search, space_of
+    from nas.api.commands import compare, export, finetune, scale, train
+    from nas.api.study import (
+        Ray,
+        Result,
+        Study,
+        TableEvaluator,
+        TrainEvaluator,
+        build,
+        build_module,
+        get_space,
+        list_spaces,
+        load_study,
+        search,
+    )
+    from nas.api.study import get_space as space_of
+    from nas.core.values import Budget, Task
+    from nas.engine.config import Constraints
     from nas.errors import EvaluationError, Infeasible, NasError
     from nas.evaluators import register_evaluator
     from nas.graph import Graph, GraphBuilder, cost, key
+    from nas.models.create import create_graph, create_model, list_models
+    from nas.models.load import load
+    from nas.schedulers import register_scheduler
     from nas.searchers import register_searcher
     from nas.space import Cells, Choose, Network, Space, register_space
-    from nas.types import Architecture, History, Job, Metrics, Proposal, Task, Trial
+    from nas.types import Architecture, History, Job, Metrics, Proposal, Trial
 
 _HOMES = {
-    "nas.api": ("Result", "build", "build_module", "load", "search", "space_of"),
+    "nas.api.commands": ("compare", "export", "finetune", "scale", "train"),
+    "nas.api.study": (
+        "Ray",
+        "Result",
+        "Study",
+        "TableEvaluator",
+        "TrainEvaluator",
+        "build",
+        "build_module",
+        "get_space",
+        "list_spaces",
+        "load_study",
+        "search",
+    ),
+    "nas.core.values": ("Budget", "Task"),
+    "nas.engine.config": ("Constraints",),
     "nas.errors": ("EvaluationError", "Infeasible", "NasError"),
     "nas.evaluators": ("register_evaluator",),
     "nas.graph": ("Graph", "GraphBuilder", "cost", "key"),
+    "nas.models.create": ("create_graph", "create_model", "list_models"),
+    "nas.models.load": ("load",),
+    "nas.schedulers": ("register_scheduler",),
     "nas.searchers": ("register_searcher",),
     "nas.space": ("Cells", "Choose", "Network", "Space", "register_space"),
-    "nas.types": ("Architecture", "History", "Job", "Metrics", "Proposal", "Task", "Trial"),
+    "nas.types": ("Architecture", "History", "Job", "Metrics", "Proposal", "Trial"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_ALIASES = {"space_of": "get_space"}
+"""Earlier names, which keep working."""
 
 __all__ = [
     "Architecture",
+    "Budget",
     "Cells",
     "Choose",
+    "Constraints",
     "EvaluationError",
     "Graph",
     "GraphBuilder",
@@ -43,25 +86,42 @@ __all__ = [
     "NasError",
     "Network",
     "Proposal",
+    "Ray",
     "Result",
     "Space",
+    "Study",
+    "TableEvaluator",
     "Task",
+    "TrainEvaluator",
     "Trial",
     "build",
     "build_module",
+    "compare",
     "cost",
+    "create_graph",
+    "create_model",
+    "export",
+    "finetune",
+    "get_space",
     "key",
+    "list_models",
+    "list_spaces",
     "load",
+    "load_study",
     "register_evaluator",
+    "register_scheduler",
     "register_searcher",
     "register_space",
+    "scale",
     "search",
     "space_of",
+    "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import each name when it is first used, so that ``import nas`` and the command line's help stay quick."""
+    name = _ALIASES.get(name, name)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'nas' has no attribute '{name}'")
     return getattr(import_module(_HOME_OF[name]), name)

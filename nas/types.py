@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nas.errors import EvaluationError, SpaceError
+from nas.core.values import Json, Task, Value, freeze, levels_of, plain
+from nas.errors import MESSAGE_LIMIT, EvaluationError, SpaceError, one_line, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,45 +23,61 @@ if TYPE_CHECKING:
 
     from nas.graph import Graph
 
-Shape: TypeAlias = tuple[int, ...]
-"""Sizes without the batch: ``(C, H, W)`` for images, ``(F,)`` for vectors."""
-Value: TypeAlias = Any
-"""A decision: a string, a number, a boolean, or a tuple of them."""
-
 ARCHITECTURE_FORMAT = "nas/architecture/1"
+NAME_LIMIT = 100
+"""Characters of the name of a metric."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a network must do: classify images of ``input_shape`` (C, H, W) into ``classes`` classes."""
+class Decisions(Mapping[str, Value]):
+    """Every choice by name, in the order in which the space asked: a mapping that never changes and can be hashed."""
 
-    name: str
-    input_shape: Shape
-    classes: int
+    __slots__ = ("_by_name", "_pairs")
 
+    def __init__(self, pairs: Iterable[tuple[str, Value]]) -> None:
+        self._pairs = tuple(pairs)
+        self._by_name = dict(self._pairs)
 
-def freeze(value: Any) -> Value:
-    """Return ``value`` with lists turned into tuples, so that JSON and Python agree on decisions."""
-    return tuple(freeze(v) for v in value) if isinstance(value, list | tuple) else value
+    def __getitem__(self, name: str) -> Value:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __hash__(self) -> int:
+        return hash(self._pairs)
+
+    def __eq__(self, other: object) -> bool:
+        # the order counts: it is the order of the space's questions
+        return self._pairs == other._pairs if isinstance(other, Decisions) else Mapping.__eq__(self, other)
+
+    def __repr__(self) -> str:
+        return f"Decisions({self._pairs!r})"
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A point of a search space: the space's name and arguments, and every choice by name, in order."""
+    """A point of a search space."""
 
     space: str
-    decisions: tuple[tuple[str, Value], ...]
+    """The space's name."""
+    decisions: Mapping[str, Value]
+    """Every choice by name, in order; a mapping or pairs are taken too."""
     args: tuple[tuple[str, Value], ...] = ()
+    """The space's arguments."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.decisions, Decisions):
+            given = self.decisions
+            object.__setattr__(self, "decisions", Decisions(given.items() if isinstance(given, Mapping) else given))
 
     def __getitem__(self, name: str) -> Value:
         try:
-            return self._by_name[name]
+            return self.decisions[name]
         except KeyError:
             raise SpaceError(f"architecture of space '{self.space}' has no decision '{name}'") from None
-
-    @cached_property
-    def _by_name(self) -> dict[str, Value]:
-        return dict(self.decisions)
 
     def to_json(self) -> dict[str, Any]:
         """Return the architecture as JSON data (format ``nas/architecture/1``)."""
@@ -81,11 +97,11 @@ class Architecture:
         space, args, decisions = data.get("space"), data.get("args", {}), data.get("decisions")
         if not isinstance(space, str) or not isinstance(args, Mapping) or not isinstance(decisions, Mapping):
             raise SpaceError("not an architecture: 'space' must be a string, 'args' and 'decisions' must be objects")
-        return cls(space, _pairs(decisions), _pairs(args))
+        return cls(space, Decisions(_pairs(decisions)), _pairs(args))
 
 
 def _holds_object(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list | tuple) and any(map(_holds_object, value)))
+    return any(isinstance(v, Mapping) for level in levels_of(value, "a decision") for v in level)
 
 
 def _pairs(mapping: Mapping[str, Any]) -> tuple[tuple[str, Value], ...]:
@@ -100,7 +116,7 @@ class Proposal:
     """What a searcher wants evaluated next.
 
     ``epochs`` is the training budget (0: the run's default). ``continue_from`` is the index of a trial of the same
-    architecture and fewer epochs whose training may be continued instead of begun anew. ``info`` is JSON that the
+    architecture and fewer epochs whose training may be continued instead of begun again. ``info`` is JSON that the
     searcher wants back in the history (parents, log-probability).
     """
 
@@ -108,6 +124,10 @@ class Proposal:
     epochs: int = 0
     info: Mapping[str, Any] = field(default_factory=dict)
     continue_from: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise SpaceError(f"the epochs of a proposal must be at least 0, found {self.epochs}")
 
 
 @dataclass(frozen=True)
@@ -118,7 +138,8 @@ class Metrics:
     JSON for journal and report, which searchers do not see. For whoever asked for them there are safetensors files:
     ``weights``, and ``predictions`` for the images that were measured, in their order: ``probabilities`` float32
     (N, classes) and ``labels`` int64 (N,).
-    Numbers that are not finite raise :class:`EvaluationError`: a NaN is a failure, never a score.
+    Numbers that are not finite raise :class:`EvaluationError`: a NaN is a failure, never a score. So do negative
+    seconds, names over :data:`NAME_LIMIT` characters or of none, and notes over a megabyte of JSON.
     """
 
     reward: float
@@ -132,12 +153,38 @@ class Metrics:
     def __post_init__(self) -> None:
         object.__setattr__(self, "reward", _finite("reward", self.reward))
         object.__setattr__(self, "seconds", _finite("seconds", self.seconds))
-        object.__setattr__(self, "values", {name: _finite(name, value) for name, value in self.values.items()})
+        if self.seconds < 0:
+            raise EvaluationError(f"metric 'seconds' is {self.seconds}; it must be at least 0")
+        object.__setattr__(self, "values", {_name(name): _finite(name, value) for name, value in self.values.items()})
+        if self.notes:
+            try:
+                object.__setattr__(self, "notes", plain(self.notes))
+            except (TypeError, ValueError) as error:
+                raise EvaluationError(f"notes must be plain JSON of finite numbers: {one_line(error)}") from None
+
+    def to_json(self) -> Json:
+        """Return the numbers as JSON data; notes, weights and predictions travel beside them."""
+        values = dict(self.values)
+        return {"reward": self.reward, "values": values, "seconds": self.seconds, "simulated": self.simulated}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Metrics:
+        """Return what :meth:`to_json` wrote, among other things perhaps."""
+        # a journal of an earlier version may hold any name, and seconds below zero
+        values = {printable(name, NAME_LIMIT) or "unnamed": value for name, value in data["values"].items()}
+        return cls(data["reward"], values, max(0.0, data["seconds"]), data["simulated"])
 
 
-def _finite(name: Any, value: Any) -> float:
+def _name(name: Any) -> str:
     if not isinstance(name, str):
         raise EvaluationError(f"the name of a metric is a string, found {name!r}")
+    if not 0 < len(name) <= NAME_LIMIT:
+        rule = f"a name has 1 to {NAME_LIMIT} characters"
+        raise EvaluationError(f"metric '{printable(name, NAME_LIMIT)}' has {len(name):,} characters; {rule}")
+    return printable(name, NAME_LIMIT)  # escapes may make it longer, and it is checked again wherever it is copied
+
+
+def _finite(name: str, value: Any) -> float:
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise EvaluationError(f"metric '{name}' is {type(value).__name__}; a metric is a number")
     number = float(value)
@@ -148,10 +195,22 @@ def _finite(name: Any, value: Any) -> float:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial has no score: ``kind`` is one of :data:`FAILURE_KINDS`, ``message`` one line."""
+    """Why a trial has no score: ``kind`` is one of :data:`FAILURE_KINDS`, ``message`` one printable line."""
 
     kind: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message, MESSAGE_LIMIT))
+
+    def to_json(self) -> Json:
+        """Return the failure as JSON data."""
+        return {"kind": self.kind, "message": self.message}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Failure:
+        """Return what :meth:`to_json` wrote, among other things perhaps."""
+        return cls(data["kind"], data["message"])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -173,6 +232,8 @@ class Trial:
     params: int | None = None
     macs: int | None = None
     seconds: float = 0.0
+    width: int | None = None
+    """The width at which the network meets the budget; None: without a budget."""
 
     @property
     def architecture(self) -> Architecture:
@@ -223,7 +284,7 @@ def chain(digests: list[int], trials: Sequence[Trial]) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Candidate:
     """What an architecture turns out to be for the task at hand: its key and, where it is a network, its cost.
 
     ``problem`` says why it cannot be evaluated: no network can be built of it for this task, or a table lacks it.
@@ -236,6 +297,8 @@ class Prepared:
     macs: int | None = None
     problem: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
+    width: int | None = None
+    """The width at which its network meets the budget; None: without a budget."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +310,7 @@ class Context:
     ``cache`` is a folder for what may be deleted at any time and only saves work (None: keep nothing).
     """
 
-    prepare: Callable[[Architecture], Prepared]
+    prepare: Callable[[Architecture], Candidate]
     epochs: int = 1
     trials: int | None = None
     max_params: int | None = None
@@ -321,7 +384,6 @@ class Searcher(Protocol):
 
     def ask(self, history: History, rng: np.random.Generator) -> Proposal:
         """Return the next proposal; raise :class:`nas.errors.Exhausted` when nothing is left to propose."""
-        ...
 
 
 class Evaluator(Protocol):
@@ -329,4 +391,26 @@ class Evaluator(Protocol):
 
     def __call__(self, job: Job, /) -> Metrics | float:
         """Return the metrics, or just the reward to maximise."""
-        ...
+
+
+class Executor(Protocol):
+    """Runs jobs and reports what became of them; it never begins one again by itself."""
+
+    @property
+    def capacity(self) -> int:
+        """The number of jobs that it takes at a time; it may change while workers come and go."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+
+    def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
+        """Block until a submitted job is finished or ``timeout`` seconds are over; return what is finished."""
+
+    def withdraw(self) -> Sequence[int]:
+        """Take back the jobs that have not begun; return their indices."""
+
+    def workers(self) -> Sequence[WorkerState]:
+        """Return the workers as they stand."""
+
+    def close(self) -> None:
+        """Release the workers and drop what they do; a later job starts them again."""

@@ -8,23 +8,36 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMON = {"nas.types", "nas.errors", "nas.registry", "nas.files"}
-ALLOWED = {
-    "nas/graph": {"nas.graph"},
-    "nas/space": {"nas.space", "nas.graph", "nas.table"},
-    "nas/searchers": {"nas.searchers", "nas.space"},
-    "nas/training": {"nas.training", "nas.graph"},
-    "nas/evaluators": {"nas.evaluators", "nas.graph", "nas.training", "nas.table"},
-    "nas/executors": {"nas.executors", "nas.graph"},
-    "nas/run": {"nas.run"},
-    "search_spaces": {"search_spaces", "nas.graph", "nas.space"},
-}
+FLOORS = (
+    "errors",
+    "core",
+    "graph data",
+    "types training",
+    "tables executors runs",
+    "space evaluators",
+    "searchers search_spaces",
+    "schedulers",
+    "models",
+    "engine",
+    "report",
+    "workflows",
+    "api testing",
+    "cli",
+)
+"""From the ground up: a room may import the rooms of lower floors and no other; those of one floor are strangers."""
+LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor.split()}
+OUTSIDE = {"nas"}
+"""``nas/__init__.py`` names the homes of the public names, none of which it imports before it is asked for it."""
+BUILT_IN_PLUGINS = "nas/core/plugins.py"
+"""Holds the one list of modules that are imported by string: those that register the built-in things."""
 TORCH_ROOMS = (
-    "nas/graph/module.py",
+    "nas/graph/lowering/torch_module.py",
+    "nas/data/",
     "nas/training/",
     "nas/evaluators/",
-    "nas/executors/ray_worker.py",
-    "nas/after/",
+    "nas/executors/ray/worker.py",
+    "nas/models/",
+    "nas/workflows/",
 )
 
 
@@ -50,19 +63,65 @@ def imports(path, typing_too=False):
                 yield from (f"nas.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_a_room_imports_only_what_its_arrows_allow(room):
-    allowed = ALLOWED[room] | COMMON
-    for path in sources(room):
-        for module in imports(path):
-            if module.split(".")[0] in ("nas", "search_spaces"):
-                ok = any(module == a or module.startswith(f"{a}.") for a in allowed)
-                assert ok, f"{path.relative_to(ROOT)} imports {module}"
+def room_of(module):
+    """Return the room of a dotted name, None for other people's modules."""
+    first, _, rest = module.partition(".")
+    return first if first != "nas" else rest.partition(".")[0] or "nas"
+
+
+def modules_named(path):
+    """Yield the project's modules that a file imports, also inside functions and by string."""
+    yield from (m for m in imports(path) if m.split(".")[0] in ("nas", "search_spaces"))
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            text = "".join(c.value for c in ast.walk(node) if isinstance(c, ast.Constant) and isinstance(c.value, str))
+            if text.startswith(("nas.", "search_spaces.")):
+                yield text
+
+
+@pytest.mark.parametrize("room", sorted(LEVEL))
+def test_an_arrow_only_goes_down(room):
+    folder = ROOT / (room if room == "search_spaces" else f"nas/{room}")
+    paths = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    assert paths
+    for path in paths:
+        name = str(path.relative_to(ROOT))
+        for module in modules_named(path):
+            other = room_of(module)
+            if other == room or other in OUTSIDE:
+                continue
+            assert LEVEL[other] < LEVEL[room], f"{name} imports {module}"
+
+
+def test_what_is_imported_by_string_stands_in_one_list():
+    for path in sources("nas"):
+        name = str(path.relative_to(ROOT))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and name != BUILT_IN_PLUGINS:
+                assert not node.value.startswith("search_spaces."), f"{name}: {node.value}"
+
+
+def test_nas_imports_no_search_space():
+    for path in sources("nas"):
+        found = [m for m in imports(path, typing_too=True) if m.split(".")[0] == "search_spaces"]
+        assert not found, f"{path.relative_to(ROOT)} imports {found}"
+
+
+def test_every_room_has_a_floor_and_nothing_else_is_loose():
+    found = {p.stem for p in (ROOT / "nas").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert found - {"__init__", "__main__"} == set(LEVEL) - {"search_spaces"}
+    assert {p.name for p in (ROOT / "nas").glob("*.py")} == {"__init__.py", "__main__.py", "errors.py", "types.py"}
 
 
 def test_the_loop_knows_the_rooms_only_as_arguments():
-    own = {m for m in imports(ROOT / "nas/run/loop.py") if m.startswith(("nas", "search_spaces"))}
-    assert own <= {"nas.run.journal", "nas.run.ledger", "nas.run.seeds", *COMMON}
+    own = {m for m in imports(ROOT / "nas/engine/loop.py") if m.startswith(("nas", "search_spaces"))}
+    assert own <= {
+        "nas.runs.journal",
+        "nas.core.values",
+        "nas.types",
+        "nas.errors",
+        "nas.engine.random_streams",
+    }
 
 
 def test_torch_is_imported_where_networks_are_built_and_trained_alone():
@@ -73,17 +132,25 @@ def test_torch_is_imported_where_networks_are_built_and_trained_alone():
                 assert not any(m.split(".")[0] == "torch" for m in imports(path)), name
 
 
+READS_CHECKPOINTS = "nas/training/weight_files.py"
+
+
 def test_nothing_pickles_evaluates_or_prints():
     for folder in ("nas", "search_spaces"):
         for path in sources(folder):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call):
                     name = ast.unparse(node.func)
-                    assert name not in ("print", "eval", "exec", "torch.load", "yaml.load"), f"{path}: {name}"
-            assert not any(m.split(".")[0] in ("pickle", "yaml") for m in imports(path)), path
+                    assert name not in ("print", "eval", "exec", "yaml.load"), f"{path}: {name}"
+                    # tensors and plain values alone, of files of weights
+                    if name == "torch.load":
+                        assert "weights_only=True" in map(ast.unparse, node.keywords), path
+                        assert str(path.relative_to(ROOT)) == READS_CHECKPOINTS
+            kept = {"pickle"} if str(path.relative_to(ROOT)) == READS_CHECKPOINTS else set()  # for its exception
+            assert not any(m.split(".")[0] in {"pickle", "yaml"} - kept for m in imports(path)), path
 
 
-def test_no_file_is_over_400_lines():
+def test_no_file_is_over_500_lines():
     for folder in ("nas", "search_spaces", "tests", "benchmarks", "tools", "examples"):
         for path in sources(folder):
-            assert len(path.read_text().splitlines()) <= 400, path
+            assert len(path.read_text().splitlines()) <= 500, path

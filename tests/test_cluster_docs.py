@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nas.cli import build_parser
+from nas.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "cluster.md").read_text("utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import main
+from nas.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = {
@@ -22,6 +22,7 @@ space = "small_stages"
 max_params = 100000
 trials = 2
 epochs = 1
+dataset = "digits"
 train_images = 100
 baseline = "none"
 final_seeds = 0

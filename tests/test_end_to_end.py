@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import nas
-from nas.cli import main
-from nas.starts import start_architecture
+from nas.cli.main import main
+from nas.engine.assemble import start_architecture
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "--width 2 --depth 1 --epochs 1 --final-epochs 1 --threads 1 --space-arg nodes=2"
@@ -25,9 +25,10 @@ def run(command: str) -> None:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    """A reduced default search: digits, evolution against random search and a ResNet."""
+    """A reduced search: digits, evolution against random search and a ResNet."""
     folder = tmp_path_factory.mktemp("results")
-    run(f"search --name digits --results-dir {folder} {SMALL} {EVOLUTION} --space nasnet --trials 5 --final-seeds 2")
+    sizes = f"{SMALL} --space nasnet --trials 5 --final-seeds 2"
+    run(f"search --name digits --dataset digits --results-dir {folder} {EVOLUTION} {sizes}")
     return folder / "digits"
 
 
@@ -36,7 +37,7 @@ def test_a_search_leaves_everything_a_user_needs(digits):
     best = {f"best/{name}" for name in ("architecture.json", "graph.json", "weights.safetensors")}
     plain = {"config.toml", "environment.json", "journal.jsonl", "summary.json", "trials.csv"}
     plain |= {"report.md", "report.html"}
-    assert files >= plain | best | {"figures/progress.png", "figures/cost.png", "random/journal.jsonl"}
+    assert files >= plain | best | {"figures/progress.svg", "figures/cost.svg", "random/journal.jsonl"}
 
 
 def test_the_summary_agrees_with_the_trials(digits):
@@ -61,13 +62,13 @@ def test_the_three_finalists_were_trained_alike_and_tested_once_a_seed(digits):
     macs = {row["role"]: row["macs"] for row in summary["finals"]}
     assert 0.6 < macs["handcrafted"] / macs["search"] < 1.6
     report = (digits / "report.md").read_text()
-    assert "beat random search" in report or "lost to random search" in report
+    assert "The search against random search: **" in report
 
 
 def test_the_saved_weights_are_those_of_the_tested_network(digits):
     torch = pytest.importorskip("torch")
-    from nas.training.data import load_splits
-    from nas.training.engine import measure
+    from nas.data.splits import load_splits
+    from nas.training.evaluation import measure
     from nas.training.weights import load_weights
 
     graph = nas.load(digits / "best" / "graph.json")
@@ -128,8 +129,9 @@ def test_a_final_training_that_diverges_is_in_the_report_and_keeps_nothing_from_
     def diverges(*args, **kwargs):
         raise nas.EvaluationError("the training loss is nan", "diverged")
 
-    monkeypatch.setattr("nas.evaluators.final.train_final", diverges)
-    run(f"search --name nan --results-dir {tmp_path} {SMALL} --trials 2 --baseline none --final-seeds 2")
+    monkeypatch.setattr("nas.evaluators.test_split.train_final", diverges)
+    sizes = f"{SMALL} --dataset digits --trials 2 --baseline none --final-seeds 2"
+    run(f"search --name nan --results-dir {tmp_path} {sizes}")
     summary = json.loads((tmp_path / "nan" / "summary.json").read_text())
     assert summary["status"] == "finished"
     assert all(row["mean"] is None for row in summary["finals"])
@@ -142,7 +144,7 @@ def test_a_search_that_started_from_a_file_resumes_without_it(digits, tmp_path):
     start.write_text((digits / "best" / "architecture.json").read_text())
     run(
         f"search --name s --results-dir {tmp_path} --start-from {start} --width 2 --depth 1 --epochs 1 --trials 2 "
-        "--baseline none --final-seeds 0"
+        "--dataset digits --baseline none --final-seeds 0"
     )
     start.unlink()
     run(f"resume s --results-dir {tmp_path}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.api import space_of
+from nas import space_of
 from nas.types import Architecture
 
 VERTICES = 7

@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nas.errors import EvaluationError
-from nas.table import Table
-from nas.types import Architecture, Job, Metrics, Prepared
+from nas.tables.benchmark_table import Table
+from nas.types import Architecture, Candidate, Job, Metrics
 
-Column = np.ndarray[Any, np.dtype[np.float64]]
+Column = npt.NDArray[np.float64]
 
 
 class TableEvaluator:
     """Returns the ``reward`` column's value for the job's architecture, its ``metrics`` columns and simulated seconds.
 
-    ``{epochs}`` in the reward's name stands for the job's epochs: ``val_acc_{epochs}``. Seconds are those of the column
-    ``seconds_E`` for jobs of E epochs, else of ``seconds``. ``dataset`` picks the second axis of columns that have one.
-    An architecture that is not in the table, or has no finite value there, is a failed trial.
+    ``{epochs}`` in the reward's name is replaced by the job's epochs: ``val_acc_{epochs}``. Seconds are those of the
+    column ``seconds_E`` for jobs of E epochs, else of ``seconds``. ``dataset`` picks the second axis of columns that
+    have one. An architecture that is not in the table, or has no finite value there, is a failed trial.
     """
 
     def __init__(self, table: Table, reward: str, dataset: str | None = None, metrics: Sequence[str] = ()) -> None:
@@ -31,20 +31,18 @@ class TableEvaluator:
 
     def __call__(self, job: Job) -> Metrics:
         row = self._table.row(job.architecture, job.key)
+        # columns are looked up once for each number of epochs: a trial takes microseconds
         if job.epochs not in self._columns:
-            self._columns[job.epochs] = self._at(job.epochs)
+            table, dataset, name = self._table, self._dataset, reward_name(self._reward, job.epochs)
+            if name not in table.columns:
+                raise EvaluationError(f"table '{table.path.name}': it has no column '{name}' for {job.epochs} epochs")
+            timed = [n for n in (f"seconds_{job.epochs}", "seconds") if n in table.columns]
+            seconds = table.column(timed[0], dataset) if timed else None
+            self._columns[job.epochs] = name, table.column(name, dataset), seconds
         name, rewards, seconds = self._columns[job.epochs]
         reward = float(rewards[row])
         values = {name: reward, **{name: float(column[row]) for name, column in self._metrics.items()}}
         return Metrics(reward, values, 0.0 if seconds is None else float(seconds[row]), simulated=True)
-
-    def _at(self, epochs: int) -> tuple[str, Column, Column | None]:
-        name = reward_name(self._reward, epochs)
-        if name not in self._table.columns:
-            raise EvaluationError(f"table '{self._table.path.name}': it has no column '{name}' for {epochs} epochs")
-        timed = [n for n in (f"seconds_{epochs}", "seconds") if n in self._table.columns]
-        seconds = self._table.column(timed[0], self._dataset) if timed else None
-        return name, self._table.column(name, self._dataset), seconds
 
 
 class Known:
@@ -54,7 +52,7 @@ class Known:
         self._table = table
         self._scores = {name: table.column(name, dataset) for name in scores}
 
-    def complete(self, prepared: Prepared, architecture: Architecture) -> Prepared:
+    def complete(self, prepared: Candidate, architecture: Architecture) -> Candidate:
         """Return ``prepared`` with the scores, or with the problem that the table lacks the architecture."""
         try:
             row = self._table.row(architecture, prepared.key)
@@ -67,8 +65,3 @@ class Known:
 def reward_name(reward: str, epochs: int) -> str:
     """Return the name of the reward's column for trials of ``epochs``."""
     return reward.replace("{epochs}", str(epochs))
-
-
-def objective_of(table: Table, architecture: Architecture, key: str, objective: str, dataset: str | None) -> float:
-    """Return the value of column ``objective``, for the end of a search; it may be NaN where the table has none."""
-    return float(table.column(objective, dataset)[table.row(architecture, key)])

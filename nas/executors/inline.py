@@ -1,14 +1,69 @@
-"""The inline executor: one job after another in this process."""
+"""Evaluating a job in this process: what every worker does with one, and the executor that has no other worker."""
 
 from __future__ import annotations
 
 import os
 import platform
+import time
 from collections import deque
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
 
-from nas.executors.boundary import evaluated
-from nas.types import Evaluator, Job, Outcome, WorkerState
+from nas.core.forks import ending_forks
+from nas.core.signals import is_interrupt
+from nas.errors import EvaluationError, NasError, described, one_line
+from nas.executors.process_state import restored
+from nas.types import Evaluator, Failure, Job, Metrics, Outcome, WorkerState
+
+
+def run_evaluator(evaluator: Evaluator, job: Job) -> tuple[Metrics | Failure, float]:
+    """Return what ``evaluator`` makes of ``job`` and the seconds: a number is the reward, what is raised a failure.
+
+    The process's working directory, signal handlers, limits and the like are then as they were before.
+    """
+    start = time.perf_counter()
+    result: Metrics | Failure
+    try:
+        with restored(), ending_forks():
+            found: object = evaluator(job)
+        result = _metrics(found)
+    except BaseException as error:  # no evaluator may end the search, whatever it raises
+        if is_interrupt(error):
+            raise
+        result = _failure(error)
+    return result, time.perf_counter() - start
+
+
+def _metrics(found: object) -> Metrics:
+    if isinstance(found, Metrics):
+        # checked here once more, and out of reach of what the evaluator still has
+        return Metrics(
+            found.reward,
+            found.values,
+            found.seconds,
+            bool(found.simulated),
+            found.notes,
+            found.weights,
+            found.predictions,
+        )
+    if isinstance(found, bool) or not hasattr(found, "__float__"):
+        raise EvaluationError(f"an evaluator returns Metrics or a number, found {type(found).__name__}")
+    return Metrics(float(found))
+
+
+def _failure(error: BaseException) -> Failure:
+    # by its real type, as a class may say that it is another one
+    if issubclass(type(error), EvaluationError) and type(error.__dict__.get("kind")) is str:
+        kind = EvaluationError("", error.__dict__["kind"]).kind
+    else:
+        kind = "oom" if issubclass(type(error), MemoryError) else "error"
+    if not issubclass(type(error), NasError):
+        return Failure(kind, described(error))
+    try:
+        return Failure(kind, one_line(error))
+    except BaseException:
+        return Failure(kind, described(error))
 
 
 class InlineExecutor:
@@ -28,11 +83,13 @@ class InlineExecutor:
     def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
         """Evaluate the next job and return its outcome, however long it takes; what is raised is a typed failure."""
         job = self._jobs.popleft()
-        result, seconds = evaluated(self._evaluator, job)
+        # a copy: what an evaluator does to its job, even later by a thread, changes neither this one nor the next
+        own = replace(job, settings=deepcopy(job.settings))
+        result, seconds = run_evaluator(self._evaluator, own)
         self._done, self._seconds = self._done + 1, self._seconds + seconds
         return [Outcome(job.index, result, seconds)]
 
-    def recall(self) -> Sequence[int]:
+    def withdraw(self) -> Sequence[int]:
         """Take nothing back: the one job that was handed over counts as begun, and is finished."""
         return ()
 

@@ -1,109 +1,89 @@
-"""The figures of a report: progress beside random search, and score against cost."""
+"""The figures of ``report.md``: the charts of the HTML report as SVG files that need nothing else.
+
+A Markdown viewer shows such a file as a picture, on a light or a dark page: it brings its own white paper, its colours
+are plain values (not every viewer knows variables of CSS), and its words are text.
+"""
 
 from __future__ import annotations
 
-import io
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape, quoteattr
 
-from nas.files import write_atomic
-from nas.report.view import RunView
-from nas.run.ledger import Ledger
+from nas.core.files import write_atomic
+from nas.core.text import printable_lines
+from nas.report.html.charts import Figure
+from nas.report.html.page import TEMPLATES
+from nas.report.html.search_figures import cost_figures, drawn, progress_figures
+from nas.report.run_view import RunView
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-COLOURS = {"search": "#0072b2", "random": "#d55e00", "handcrafted": "#009e73"}
-
-
-def draw_figures(view: RunView, folder: Path) -> list[str]:
-    """Draw what there is data for into ``folder``; return the paths relative to the run's folder."""
-    if view.ledger.best() is None:
-        return []
-    folder.mkdir(exist_ok=True)
-    drawn = [_save(_progress(view), folder / "progress.png")]
-    if any(t.macs for t in view.ledger.trials):
-        drawn.append(_save(_costs(view), folder / "cost.png"))
-    return [str(path.relative_to(view.folder)) for path in drawn]
+WIDTH, PLOT = 760, 320
+"""Pixels: the width of a picture, and the height of its plot without labels."""
+LEFT, RIGHT, MARGIN = 66, 18, 20
+"""Pixels beside the plot, and from the edge to the words."""
+LINE, COLUMNS = 19, 100
+"""Pixels from one line of words to the next, and the letters that a line holds."""
+FONT = "font-family: system-ui, -apple-system, 'Segoe UI', Roboto, Arial, 'DejaVu Sans', sans-serif"
 
 
-def _new() -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
+def draw_figures(view: RunView, folder: Path, problems: list[str] | None = None) -> list[str]:
+    """Draw what there is data for into ``folder``; return the paths relative to the run's folder.
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    write_atomic(path, image.getvalue())
-    return path
-
-
-def best_so_far(ledger: Ledger) -> tuple[list[int], list[float], list[float]]:
-    """Return, for every evaluation with a score: its number, its reward, and the best reward up to it.
-
-    Rewards of different epochs cannot be compared: the best is that of the most epochs so far.
+    ``problems`` gets a sentence on each figure that cannot be drawn or written.
     """
-    numbers: list[int] = []
-    rewards: list[float] = []
-    bests: list[float] = []
-    queries, best = 0, (0, float("-inf"))
-    for t in ledger.trials:
-        if t.status in ("reused", "refused"):
-            continue
-        queries += 1
-        if t.reward is not None:
-            numbers.append(queries)
-            rewards.append(t.reward)
-            best = max(best, (t.proposal.epochs, t.reward))
-            bests.append(best[1])
-    return numbers, rewards, bests
+    told = [] if problems is None else problems
+    progress = drawn(view, "progress", lambda view: _write(view, folder / "progress.svg", progress_figures(view)), told)
+    return progress + drawn(view, "cost", lambda view: _write(view, folder / "cost.svg", cost_figures(view)), told)
 
 
-def _progress(view: RunView) -> Figure:
-    figure, axes = _new()
-    arms: Sequence[tuple[str, str, Ledger | None]] = (
-        ("search", view.config.searcher, view.ledger),
-        ("random", "random search", view.baseline),
-    )
-    for role, label, ledger in arms:
-        if ledger is None:
-            continue
-        numbers, rewards, bests = best_so_far(ledger)
-        axes.plot(numbers, rewards, ".", color=COLOURS[role], alpha=0.35, markersize=5)
-        axes.step(numbers, bests, where="post", color=COLOURS[role], label=f"{label}: best so far")
-    axes.set_xlabel("evaluations")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylabel(_reward_name(view))
-    figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return figure
+def _write(view: RunView, path: Path, figures: Sequence[Figure]) -> list[str]:
+    """Write the first of ``figures``, if there is one; return its path relative to the run's folder."""
+    # a report of an earlier version has left a picture of another kind
+    path.with_suffix(".png").unlink(missing_ok=True)
+    if not figures:
+        return []
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, standalone(figures[0]))
+    return [str(path.relative_to(view.folder))]
 
 
-def _costs(view: RunView) -> Figure:
-    figure, axes = _new()
-    rows = [row for row in view.scores() if row.macs and row.scores]
-    if rows:
-        for row in rows:
-            axes.errorbar(row.macs, row.mean, row.spread, fmt="o", capsize=4, color=COLOURS[row.role], label=row.name)
-        trained = view.config.evaluator == "train"
-        axes.set_ylabel("test accuracy, % (mean and spread of seeds)" if trained else view.config.objective or "reward")
-    else:
-        done = [t for t in view.ledger.trials if t.status == "done" and t.macs]
-        axes.plot([t.macs for t in done], [t.reward for t in done], "o", color=COLOURS["search"], label="trials")
-        axes.set_xscale("log")
-        axes.set_ylabel(_reward_name(view))
-    axes.set_xlabel("multiply-accumulates of one image")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    return figure
+def standalone(figure: Figure) -> str:
+    """Return a figure as a whole SVG file: heading, chart, legend and note on white paper."""
+    top = MARGIN + 52
+    place = f'x="{LEFT}" y="{top}" width="{WIDTH - LEFT - RIGHT}" height="{PLOT}" overflow="visible"'
+    parts = [
+        f'<text class="heading" x="{MARGIN}" y="{MARGIN + 14}">{escape(figure.heading)}</text>',
+        figure.chart.svg(figure.title, place),
+    ]
 
+    # Legend and note below the labels of the axis, one line each; SVG does not wrap words by itself.
+    y = top + PLOT + 66
+    for style, text in figure.legend:
+        line = style.startswith("line")
+        mark = f'<line x1="{MARGIN}" x2="{MARGIN + 16}" y1="{y - 4}" y2="{y - 4}"/>' if line else ""
+        mark = mark or f'<circle cx="{MARGIN + 8}" cy="{y - 4}" r="5"/>'
+        lines = textwrap.wrap(text, COLUMNS) or [""]
+        parts.append(f'<g class="{style}">{mark}</g>')
+        for row in lines:
+            parts.append(f'<text class="words" x="{MARGIN + 26}" y="{y}">{escape(row)}</text>')
+            y += LINE
+    for row in textwrap.wrap(figure.note, COLUMNS):
+        parts.append(f'<text class="words" x="{MARGIN}" y="{y + 4}">{escape(row)}</text>')
+        y += LINE
 
-def _reward_name(view: RunView) -> str:
-    if view.config.evaluator == "train":
-        return f"validation accuracy, % (epochs a trial: {view.config.epochs})"
-    return f"reward ({view.config.reward})" if view.config.reward else "reward"
+    height = y + 4
+    # the rules of chart.css, with plain values for its variables
+    css = (TEMPLATES / "chart.css").read_text(encoding="utf-8")
+    palette, _, rules = css.partition("}\n")
+    values = dict(re.findall(r"--(\w+): (#\w+);", palette))
+    rules = rules.replace("--colour:", "color:").replace("var(--colour)", "currentColor")
+    own = f"svg {{ {FONT}; }}\n.heading {{ font-size: 15px; font-weight: 600; fill: var(--ink); }}\n"
+    own += ".words { font-size: 12px; fill: var(--quiet); }\n"
+    style = re.sub(r"var\(--(\w+)\)", lambda name: values[name[1]], own + rules)
+
+    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label={quoteattr(figure.title)}>'
+    paper = '<rect width="100%" height="100%" rx="8" fill="#ffffff"/>'
+    return printable_lines("\n".join([head, f"<style>\n{style}</style>", paper, *parts, "</svg>"])) + "\n"

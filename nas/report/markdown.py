@@ -2,155 +2,121 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import tomli_w
 
-from nas.report.importance import importance
-from nas.report.view import RunView, Score
-from nas.run.config import search_name
+from nas.core.text import count, printable, printable_lines
+from nas.engine.config import search_name
+from nas.report.decision_importance import importance
+from nas.report.html.page import grouped, recipe_facts
+from nas.report.run_view import RunView
+from nas.report.verdict import few_seeds_note, search_verdicts
 from nas.searchers.pareto import value_of
-from nas.types import Trial
+
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])")
+_CODE_OR_TAG = re.compile(r"`[^`]+`|[\\`\[\]<>|~&$]")
+_BAR = re.compile(r"(?<!\\)\|")
+TOP = 10
+"""Rows of the tables of trials, decisions and failures."""
+SHOWN = 200
+"""Characters of a failure."""
 
 
-def report_text(view: RunView, figures: Sequence[str]) -> str:
-    """Return ``report.md``; ``figures`` are paths relative to it."""
+def report_text(view: RunView, figures: Sequence[str], left_out: Sequence[str] = ()) -> str:
+    """Return ``report.md``; ``figures`` are paths relative to it, ``left_out`` says which are missing and why."""
+    best, ledger = view.ledger.best(), view.ledger
+    counts = ", ".join(f"{number} {status}" for status, number in view.counts)
+    found = "No trial has a score."
+    if best is not None:
+        sized = best.params is not None and best.macs is not None
+        size = f", {best.params:,} parameters, {best.macs:,} MACs" if sized else ""
+        found = f"Best: trial {best.index}, reward {best.reward:.4g}{size}, key {code(best.key)}."
+        found += f" {view.second_stage}" if view.second_stage else ""
+    evaluations = f"{ledger.queries} evaluations ({counts})"
     parts = [
-        f"# {view.name}: {search_name(view.config)} in the space `{view.config.space}`",
-        _headline(view),
+        f"# {view.folder.name}: {escaped(search_name(view.config))} in the space {code(view.config.space.name)}",
+        f"Status: **{view.status}**. {evaluations}; test scores read: {ledger.test_reads}.\n{found}",
+        "\n".join(view.input_changes),
         _final_section(view),
         *(f"![{figure}]({figure})" for figure in figures),
+        *map(escaped, left_out),
+        _spent_section(view),
         _top_section(view),
         _front_section(view),
         _importance_section(view),
-        _failure_section(view),
-        _damage_section(view),
+        *_problem_sections(view),
         _recipe_section(view),
         _method_section(view),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _headline(view: RunView) -> str:
-    best, ledger = view.ledger.best(), view.ledger
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(ledger.counts.items()))
-    lines = [
-        f"Status: **{view.status}**. {ledger.queries} evaluations ({counts}); test scores read: {view.test_reads}."
-    ]
-    if best is None:
-        lines.append("No trial has a score.")
-    else:
-        lines.append(f"Best: trial {best.index}, reward {best.reward:.4g}{_size(best)}, key `{best.key}`.")
-    return "\n".join(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _size(trial: Trial) -> str:
-    if trial.params is None or trial.macs is None:
-        return ""
-    return f", {trial.params:,} parameters, {trial.macs:,} MACs"
-
-
 def _final_section(view: RunView) -> str:
-    rows = view.scores()
+    rows, config = view.scores(), view.config
+    # what a reader must know of the images stands beside the scores
+    remarks = ["", *(f"- {remark}." for remark in view.remarks)] if view.remarks else []
     if not any(row.role == "search" for row in rows):  # an interrupted comparison may have others first
-        return "There was no final comparison: nothing here says that the search beats random search."
-    trained = view.config.evaluator == "train"
-    what = "Test accuracy, %" if trained else f"{view.config.objective or view.config.reward}"
-    how = (
-        f"Trained from scratch on train + validation under one recipe, {_epochs(view)}, "
-        f"{_count(len(rows[0].scores + rows[0].failures), 'seed')}, tested once each."
-        if trained
-        else "Looked up in the table, once each."
-    )
-    table = [
-        f"| network | {what} | spread | parameters | MACs | seconds a training |",
-        "|---|---:|---:|---:|---:|---:|",
-        *(_final_row(row) for row in rows),
+        none = "There was no final comparison: nothing here says that the search beats random search."
+        return "\n".join([none, *remarks])
+
+    # How the scores came about.
+    what, how = f"{config.table.test_column or config.table.val_column}", "Looked up in the table, once each."
+    if config.evaluator == "train":
+        what, seeds = "Test accuracy, %", count(len(rows[0].scores + rows[0].failures), "seed")
+        under = f"under one recipe, {count(config.comparison.epochs, 'epoch')}, {seeds}"
+        how = f"Trained from scratch on train + validation {under}, tested once each."
+
+    # The table, what its differences are worth, and what this number of seeds can prove.
+    head = ["network", escaped(what), "spread", "parameters", "MACs", "seconds a training"]
+    cells = [
+        [escaped(row.name), *row.shown(), grouped(row.params), grouped(row.macs), f"{row.seconds:.1f}"] for row in rows
     ]
-    return "\n".join(["## Final comparison", "", how, "", *table, "", verdict(rows)])
+    if any(row.latency is not None for row in rows):  # on one thread of this CPU
+        head = [*head, "ms an image"]
+        cells = [[*cell, f"{row.latency or 0:.3g}"] for cell, row in zip(cells, rows, strict=True)]
+    table = markdown_table(head, "l" + "r" * (len(head) - 1), cells)
+    lines = ["## Final comparison", "", how, "", *table, ""]
+    lines += [f"- {escaped_sentence(verdict.text)}" for verdict in search_verdicts(view)]
+    worth = few_seeds_note(rows)
+    return "\n".join([*lines, *(["", worth] if worth else []), *remarks])
 
 
-def _final_row(row: Score) -> str:
-    params = f"{row.params:,}" if row.params is not None else ""
-    macs = f"{row.macs:,}" if row.macs is not None else ""
-    mean, spread = row.shown()
-    return f"| {row.name} | {mean} | {spread} | {params} | {macs} | {row.seconds:.1f} |"
-
-
-def verdict(rows: Sequence[Score]) -> str:
-    """Say plainly how the search did against random search and the handcrafted network."""
-    by_role = {row.role: row for row in rows}
-    search = by_role["search"]
-    lines = []
-    if "random" in by_role:
-        lines.append(_against(search, by_role["random"], "random search"))
-    else:
-        lines.append("No random search of equal length was run: nothing here says that the search beats it.")
-    if "handcrafted" in by_role:
-        lines.append(_against(search, by_role["handcrafted"], f"the handcrafted {by_role['handcrafted'].name}"))
-    return "\n".join(lines)
-
-
-def _against(search: Score, other: Score, name: str) -> str:
-    if not search.scores or not other.scores:
-        return f"**No comparison with {name}**: {'; '.join((search.failures + other.failures)[:1])}."
-    difference = search.mean - other.mean
-    numbers = f"{search.mean:.2f} against {other.mean:.2f}"
-    if min(len(search.scores), len(other.scores)) == 1:
-        caveat = "a single value, so without an estimate of noise"
-        if difference > 0:
-            return f"The search beat {name}: {numbers} ({caveat})."
-        return f"**The search did not beat {name}**: {numbers} ({caveat})."
-    noise = 2 * math.sqrt(search.spread**2 / len(search.scores) + other.spread**2 / len(other.scores))
-    if abs(difference) <= noise:
-        margin = f"two standard errors are {noise:.2f}"
-        return f"**The search did not beat {name}**: {numbers}, a difference within the noise ({margin})."
-    if difference < 0:
-        return f"**The search lost to {name}**: {numbers}, more than two standard errors ({noise:.2f})."
-    return f"The search beat {name}: {numbers}, more than two standard errors ({noise:.2f})."
+def _spent_section(view: RunView) -> str:
+    parts = view.spent()
+    if view.config.evaluator != "train" or len(parts) < 2:
+        return ""
+    cells = [[part.name, f"{part.seconds:.1f}"] for part in parts]
+    table = markdown_table(["part", "seconds"], "lr", [*cells, ["in all", f"{sum(p.seconds for p in parts):.1f}"]])
+    return "\n".join(
+        ["## What it took", "", "Seconds on their workers; those of final trainings without the test.", "", *table]
+    )
 
 
 def _top_section(view: RunView) -> str:
-    scored = [t for t in view.ledger.trials if t.status == "done" and t.reward is not None]
-    if not scored:
-        return ""
-    ranked = sorted(scored, key=lambda t: (-t.proposal.epochs, -(t.reward or 0.0), t.index))[:10]
-    rows = [
-        f"| {rank} | {t.index} | {t.proposal.epochs} | {t.reward:.4g} | {_number(t.params)} | {_number(t.macs)} "
-        f"| {_spent(t):.2f} | `{t.key[:8]}` |"
-        for rank, t in enumerate(ranked, 1)
-    ]
-    head = ["| rank | trial | epochs | reward | parameters | MACs | seconds | key |", f"|{'---:|' * 7}---|"]
-    return "\n".join(["## Best trials", "", *head, *rows])
-
-
-def _spent(trial: Trial) -> float:
-    """Return the seconds of a trial, a table's simulated ones where it has them."""
-    simulated = trial.metrics is not None and trial.metrics.simulated
-    return trial.metrics.seconds if trial.metrics is not None and simulated else trial.seconds
+    cells = []
+    for rank, t in enumerate(view.best_trials(TOP), 1):
+        # a table says what its trainings would have taken
+        seconds = t.metrics.seconds if t.metrics is not None and t.metrics.simulated else t.seconds
+        numbers = [str(rank), str(t.index), str(t.proposal.epochs), f"{t.reward:.4g}", grouped(t.params)]
+        cells.append([*numbers, grouped(t.macs), f"{seconds:.2f}", code(t.key[:8])])
+    head = ["rank", "trial", "epochs", "reward", "parameters", "MACs", "seconds", "key"]
+    return "\n".join(["## Best trials", "", *markdown_table(head, "rrrrrrrl", cells)]) if cells else ""
 
 
 def _front_section(view: RunView) -> str:
     names, trials = view.front()
     if not trials:
         return ""
-    columns = [name.replace("|", "/") for name in names]
-    rows = [
-        f"| {t.index} | {t.reward:.4g} | " + " | ".join(f"{value_of(t, name):,.6g}" for name in names) + " |"
-        for t in trials
-    ]
-    head = [f"| trial | reward | {' | '.join(columns)} |", "|---:|---:|" + "---:|" * len(names)]
+    columns = [escaped(name) for name in names]
     how = f"No other trial has at least this reward and no more {' and '.join(columns)}, and is better in one of them."
-    limits = view.config.searcher_args.get("limits")
-    how += f" Trials over the limits {limits} are left out." if limits else ""
-    return "\n".join(["## Pareto front", "", how, "", *head, *rows])
+    limits = view.config.searcher.args.get("limits")
+    how += f" Trials over the limits {escaped(str(limits))} are left out." if limits else ""
+    cells = [[str(t.index), f"{t.reward:.4g}", *(f"{value_of(t, name):,.6g}" for name in names)] for t in trials]
+    table = markdown_table(["trial", "reward", *columns], "rr" + "r" * len(columns), cells)
+    return "\n".join(["## Pareto front", "", how, "", *table])
 
 
 def _importance_section(view: RunView) -> str:
@@ -161,85 +127,93 @@ def _importance_section(view: RunView) -> str:
         f"How much each decision tells the best {found.good} trials from all {found.trials} "
         "(PED-ANOVA, shares of the whole)."
     )
-    some = any(count < found.trials for count in found.present.values())
-    note = " A decision that is not always made counts within the trials that made it." if some else ""
-    rows = [f"| `{name}` | {share:.1%} | {found.present[name]} |" for name, share in found.shares[:10]]
-    head = ["| decision | importance | trials |", "|---|---:|---:|"]
-    return "\n".join(["## Parameter importance", "", how + note, "", *head, *rows])
+    if any(number < found.trials for number in found.present.values()):
+        how += " A decision that is not always made counts within the trials that made it."
+    cells = [[code(name), f"{share:.1%}", str(found.present[name])] for name, share in found.shares[:TOP]]
+    table = markdown_table(["decision", "importance", "trials"], "lrr", cells)
+    return "\n".join(["## Parameter importance", "", how, "", *table])
 
 
-def _number(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
+def _problem_sections(view: RunView) -> Iterator[str]:
+    """Yield what failed, what was refused, and which images could not be read, where there are any."""
+    failed = (t.failure for t in view.ledger.trials if t.failure and t.status == "failed")
+    failures = Counter((failure.kind, failure.message) for failure in failed).most_common(TOP)
+    if failures:
+        cells = [[str(times), kind, escaped(printable(message, SHOWN))] for (kind, message), times in failures]
+        yield "\n".join(["## Failures", "", *markdown_table(["trials", "kind", "message"], "rll", cells)])
+    # numbers aside, so that networks over one limit are one row
+    refused = (t.failure for t in view.ledger.trials if t.failure and t.status == "refused")
+    reasons = Counter(re.sub(r"\d[\d,.]*", "N", failure.message) for failure in refused).most_common(TOP)
+    if reasons:
+        cells = [[str(times), escaped(printable(message, SHOWN))] for message, times in reasons]
+        head = "These proposals cost no evaluation; `trials.csv` has the numbers, N here."
+        yield "\n".join(["## Refused", "", head, "", *markdown_table(["proposals", "reason"], "rl", cells)])
+    if found := damaged_section(*view.damaged):
+        yield found
 
 
-def _failure_section(view: RunView) -> str:
-    failures = Counter(
-        (t.failure.kind, t.failure.message) for t in view.ledger.trials if t.failure and t.status == "failed"
-    )
-    if not failures:
+def damaged_section(number: int, lines: Sequence[str]) -> str:
+    """Return the section that names the first of ``number`` image files that could not be read; empty for none."""
+    if not number:
         return ""
-    rows = [
-        f"| {count} | {kind} | {message.replace('|', '/')[:200]} |"
-        for (kind, message), count in failures.most_common(10)
-    ]
-    return "\n".join(["## Failures", "", "| trials | kind | message |", "|---:|---|---|", *rows])
-
-
-def _damage_section(view: RunView) -> str:
-    count, lines = view.damaged
-    if not count:
-        return ""
-    more = f", the first {len(lines)} of them" if count > len(lines) else ""
-    head = f"{_count(count, 'file')} could not be read and took no part{more}:"
-    return "\n".join(["## Damaged images", "", head, "", *(f"- `{line.replace('`', chr(39))}`" for line in lines)])
+    more = f", the first {len(lines)} of them" if number > len(lines) else ""
+    head = f"{count(number, 'file')} could not be read and took no part{more}:"
+    return "\n".join(["## Damaged images", "", head, "", *(f"- {code(line)}" for line in lines)])
 
 
 def _recipe_section(view: RunView) -> str:
-    config = view.config
-    if not isinstance(config.recipe, dict):
+    train, comparison = view.config.train, view.config.comparison
+    if train.recipe is None:
         return ""
-    lines = [f"Trials: {_recipe(config.recipe, config.epochs)}{_left_out(view.not_applied(False))}"]
-    if config.time_limit is not None:
-        lines[0] += f" A trial fails after {config.time_limit} s of training."
-    if config.final_seeds:
-        final = config.final_recipe
-        shown = _recipe(final, config.final_epochs) if isinstance(final, dict) else f"the same, {_epochs(view)}."
-        lines.append(f"Final trainings: {shown}{_left_out(view.not_applied(True))}")
-    return "\n\n".join(["## Recipe", *lines])
-
-
-def _recipe(table: Mapping[str, Any], epochs: int) -> str:
-    """Return a recipe with all its numbers; what is not listed is off."""
-    numbers = [
-        f"{name} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
-        for name, value in table.items()
-        if name not in ("name", "epochs") and value not in (0, False, (), [])
-    ]
-    return f"`{table.get('name', '')}`, {_count(epochs, 'epoch')}: {', '.join(numbers)}; all else is off."
-
-
-def _epochs(view: RunView) -> str:
-    return _count(view.config.final_epochs, "epoch")
-
-
-def _left_out(fields: Sequence[str]) -> str:
-    return f" Not applied, as the network has no place for it: {', '.join(fields)}." if fields else ""
+    uses = (("Trials", train.recipe, train.epochs), ("Final trainings", comparison.recipe, comparison.epochs))
+    lines = ["## Recipe"]
+    for use, recipe, epochs in uses if comparison.seeds else uses[:1]:
+        missing = view.not_applied(use != "Trials")
+        text = f"{use}: the same, {count(epochs, 'epoch')}."
+        if recipe is not None:
+            facts = recipe_facts("", recipe.to_json(), epochs)
+            numbers = escaped(", ".join(f"{name} {value}" for name, value in facts.numbers))
+            text = f"{use}: {code(facts.name)}, {count(epochs, 'epoch')}: {numbers}; all else is off."
+        if followed := view.plateau_of(use != "Trials"):
+            text += f" The rate fell on plateaus of the {followed}."
+        text += f" Not applied, as the network has no place for it: {escaped(', '.join(missing))}." if missing else ""
+        if use == "Trials" and train.time_limit is not None:
+            text += f" A trial fails after {train.time_limit} s of training."
+        if use == "Trials" and view.precision:
+            text += f" {view.precision}"
+        lines.append(text)
+    return "\n\n".join(lines)
 
 
 def _method_section(view: RunView) -> str:
     found = view.environment
     packages = ", ".join(f"{name} {number}" for name, number in found.get("packages", {}).items())
     machine = f"{found.get('processor', '')}, {found.get('cores', '?')} cores, {found.get('system', '')}"
-    lines = [
-        "## How to reproduce",
-        "",
-        f"{found.get('date', '')}; {machine}; Python {found.get('python', '')}; {packages}."
-        + (f" Trained on {'; '.join(view.trained_on)}." if view.trained_on else ""),
-        "",
-        "`nas search --config config.toml --name NEW_NAME` with this configuration:",
-        "",
-        "```toml",
-        tomli_w.dumps(view.config.to_json()).rstrip(),
-        "```",
-    ]
-    return "\n".join(lines)
+    trained_on = f" Trained on {'; '.join(view.trained_on)}." if view.trained_on else ""
+    where = f"{found.get('date', '')}; {machine}; Python {found.get('python', '')}; {packages}.{trained_on}"
+    how = "`nas search --config config.toml --name NEW_NAME` with this configuration:"
+    toml = f"```toml\n{printable_lines(tomli_w.dumps(view.config.to_json()).rstrip())}\n```"
+    return "\n\n".join(["## How to reproduce", where, how, toml])
+
+
+def escaped(text: str) -> str:
+    """Return text from outside as one line that Markdown shows as it is: no mark-up, no HTML, no link."""
+    return _SPECIAL.sub(r"\\\g<0>", printable(text))
+
+
+def escaped_sentence(text: str) -> str:
+    """Return one line with its bold and code, as :mod:`nas.report.verdict` marks them, and no other mark-up."""
+    return _CODE_OR_TAG.sub(lambda found: found[0] if len(found[0]) > 1 else f"\\{found[0]}", printable(text))
+
+
+def code(text: str) -> str:
+    """Return text from outside as code within a line."""
+    return f"`{printable(text).replace('`', chr(39))}`"
+
+
+def markdown_table(head: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table of Markdown; ``align`` has ``l`` or ``r`` for each column."""
+    # a bar would end the cell, in code too
+    head, *rows = [[_BAR.sub(r"\|", cell) for cell in row] for row in (head, *rows)]
+    rule = "".join(f"{'---:' if side == 'r' else '---'}|" for side in align)
+    return [f"| {' | '.join(head)} |", f"|{rule}", *(f"| {' | '.join(row)} |" for row in rows)]

@@ -1,6 +1,5 @@
 """Searchers: pure functions from the history to the next proposal. Importing this registers the built-in ones."""
 
-from nas.searchers.asha import Asha
 from nas.searchers.base import (
     FAMILIES,
     SEARCHERS,
@@ -11,24 +10,20 @@ from nas.searchers.base import (
     register_searcher,
 )
 from nas.searchers.evolution import EvolutionSearcher
-from nas.searchers.halving import Halving, Hyperband
-from nas.searchers.local import LocalSearcher
+from nas.searchers.grid import GridSearcher
+from nas.searchers.local_search import LocalSearcher
 from nas.searchers.nsga2 import Nsga2Searcher
-from nas.searchers.optuna_sampler import OptunaSearcher
-from nas.searchers.predictor import PredictorSearcher
+from nas.searchers.optuna.searcher import OptunaSearcher
+from nas.searchers.predictor.searcher import PredictorSearcher
 from nas.searchers.random import RandomSearcher
-from nas.searchers.reinforce import ReinforceSearcher
-from nas.searchers.schedulers import SCHEDULERS, make_scheduler, register_scheduler
+from nas.searchers.reinforce.searcher import ReinforceSearcher
 
 __all__ = [
     "FAMILIES",
-    "SCHEDULERS",
     "SEARCHERS",
-    "Asha",
     "EvolutionSearcher",
     "Fold",
-    "Halving",
-    "Hyperband",
+    "GridSearcher",
     "LocalSearcher",
     "Nsga2Searcher",
     "OptunaSearcher",
@@ -36,9 +31,7 @@ __all__ = [
     "RandomSearcher",
     "ReinforceSearcher",
     "SearcherInfo",
-    "make_scheduler",
     "make_searcher",
     "register_family",
-    "register_scheduler",
     "register_searcher",
 ]

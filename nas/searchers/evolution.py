@@ -9,17 +9,16 @@ import numpy as np
 
 from nas.errors import ConfigError
 from nas.searchers.base import Fold, number, register_searcher, whole
-from nas.searchers.offspring import Offspring, Seen
+from nas.searchers.offspring import Archive, Offspring
 from nas.space import Space
 from nas.types import Architecture, Context, History, Proposal, Trial
 
 
 @dataclass
 class _State:
-    """The population, those that die first at the end, and all that was proposed."""
-
     living: list[Trial] = field(default_factory=list)
-    seen: Seen = field(default_factory=Seen)
+    """The population, those that die first at the end."""
+    archive: Archive = field(default_factory=Archive)
 
 
 @register_searcher("evolution", source="arXiv:1802.01548, algorithm 1 (AmoebaNet)")
@@ -57,7 +56,8 @@ class EvolutionSearcher:
         """Return a random architecture at first, then a mutated tournament winner."""
         state = self._fold(history)
         if len(history) < self._population or not state.living:
-            return Proposal(self._offspring.random(state.seen, history, rng))
+            return Proposal(self._offspring.random(state.archive, history, rng))
+        # selection: a tournament, and a second one where two parents are mixed
         parent, mate, info = self._winner(state, rng), None, {}
         if self._crossover and rng.random() < self._crossover:
             mate = self._winner(state, rng)
@@ -68,14 +68,16 @@ class EvolutionSearcher:
             mixed = one if mate is None else self._space.crossover(one, mate.architecture, rng)
             return self._space.mutate(mixed, rng)
 
+        # where the winner has no new neighbour left, the fittest that has one is the parent
         others = [t for t in sorted(state.living, key=_fitness, reverse=True) if t is not parent]
-        child, closed = self._offspring.child(draw, [parent, *others], state.seen, history, rng)
-        return Proposal(child, info={"parent": parent.index, **info, **({"closed": closed} if closed else {})})
+        child, exhausted = self._offspring.child(draw, [parent, *others], state.archive, history, rng)
+        return Proposal(child, info={"parent": parent.index, **info, **({"closed": exhausted} if exhausted else {})})
 
     def _step(self, state: _State, trial: Trial) -> None:
-        state.seen.add(trial)
+        state.archive.add(trial)
         if trial.reward is None:
             return
+        # newest first, or best first: in both cases the last one dies
         if self._ageing:
             state.living.insert(0, trial)
         else:

@@ -8,33 +8,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nas.errors import ConfigError
+from nas.searchers import pareto
 from nas.searchers.base import Fold, number, register_searcher, whole
-from nas.searchers.offspring import Offspring, Seen
-from nas.searchers.pareto import (
-    DEFAULT_OBJECTIVES,
-    Floats,
-    Ints,
-    crowding,
-    limits_of,
-    objective_names,
-    ranks,
-    value_of,
-    violation,
-)
+from nas.searchers.offspring import Archive, Offspring
 from nas.space import Space
 from nas.types import Architecture, Context, History, Proposal, Trial
 
 
 @dataclass
 class _State:
-    """The population with each member's point (M,) and violation, its front and its crowding distance."""
+    """The population of P trials, column by column."""
 
     living: list[Trial] = field(default_factory=list)
     points: list[list[float]] = field(default_factory=list)
+    """Each member's objectives (P, M), all to be minimised."""
     violations: list[float] = field(default_factory=list)
-    fronts: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    room: Floats = field(default_factory=lambda: np.zeros(0))
-    seen: Seen = field(default_factory=Seen)
+    """How far each is over the limits, 0 within."""
+    fronts: pareto.Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Each member's front (P,), 0 for the best."""
+    distances: pareto.Floats = field(default_factory=lambda: np.zeros(0))
+    """Each member's crowding distance (P,)."""
+    archive: Archive = field(default_factory=Archive)
     problem: ConfigError | None = None
 
 
@@ -57,7 +51,7 @@ class Nsga2Searcher:
     def __init__(
         self,
         space: Space,
-        objectives: str | Sequence[str] = DEFAULT_OBJECTIVES,
+        objectives: str | Sequence[str] = pareto.DEFAULT_OBJECTIVES,
         limits: str | Sequence[str] = "",
         population: int = 30,
         initial: int = 10,
@@ -67,8 +61,8 @@ class Nsga2Searcher:
         context: Context | None = None,
     ) -> None:
         self._space = space
-        self._objectives = objective_names(objectives)
-        self._limits = limits_of(limits)
+        self._objectives = pareto.objective_names(objectives)
+        self._limits = pareto.limits_of(limits)
         self._population = whole("nsga2", "population", population, 2)
         self._initial = whole("nsga2", "initial", initial, 1)
         self._tournament = whole("nsga2", "tournament", tournament, 1)
@@ -86,9 +80,10 @@ class Nsga2Searcher:
         if state.problem:
             raise state.problem
         if len(history) < self._initial or not state.living:
-            return Proposal(self._offspring.random(state.seen, history, rng))
+            return Proposal(self._offspring.random(state.archive, history, rng))
+        # selection: a parent that may have new neighbours, and any mate
         everyone = range(len(state.living))
-        alive = [i for i in everyone if state.living[i].index not in state.seen.closed]
+        alive = [i for i in everyone if state.living[i].index not in state.archive.exhausted_parents]
         parent, mate, info = self._winner(state, alive or everyone, rng), None, {}
         if rng.random() < self._crossover:
             mate = self._winner(state, everyone, rng)
@@ -101,56 +96,49 @@ class Nsga2Searcher:
             mixed = self._space.crossover(parent.architecture, mate.architecture, rng)
             return self._space.mutate(mixed, rng) if rng.random() < self._mutation else mixed
 
-        best_first = [state.living[i] for i in np.lexsort((-state.room, state.fronts))]
+        # where the parent has no new neighbour left, the best that has one is the parent
+        best_first = [state.living[i] for i in np.lexsort((-state.distances, state.fronts))]
         others = [t for t in best_first if t is not parent]
-        child, closed = self._offspring.child(draw, [parent, *others], state.seen, history, rng)
-        return Proposal(child, info={"parent": parent.index, **info, **({"closed": closed} if closed else {})})
+        child, exhausted = self._offspring.child(draw, [parent, *others], state.archive, history, rng)
+        return Proposal(child, info={"parent": parent.index, **info, **({"closed": exhausted} if exhausted else {})})
 
     def _step(self, state: _State, trial: Trial) -> None:
-        state.seen.add(trial)
+        state.archive.add(trial)
         if trial.reward is None or trial.status == "reused" or state.problem:
             return
+        # an evaluator that lacks an objective is found when its trial is folded, and told when the next is asked
         try:
-            point = [-trial.reward, *(value_of(trial, name) for name in self._objectives)]
-            excess = violation(trial, self._limits)
+            point = [-trial.reward, *(pareto.value_of(trial, name) for name in self._objectives)]
+            excess = pareto.violation(trial, self._limits)
         except ConfigError as error:
             state.problem = ConfigError(f"searcher 'nsga2': {error}")
             return
+        # the child joins, then the worst of all dies (mu + 1)
         state.living.append(trial)
         state.points.append(point)
         state.violations.append(excess)
-        _rank(state)
-        if len(state.living) > self._population:
-            _drop(state)
+        points, violations = np.array(state.points), np.array(state.violations)
+        kept = violations == 0
+        fronts = np.zeros(len(points), dtype=np.int64)
+        fronts[kept] = pareto.ranks(points[kept])
+        # over a limit: behind all within, less violation first
+        last = fronts[kept].max(initial=-1)
+        fronts[~kept] = last + 1 + np.unique(violations[~kept], return_inverse=True)[1]
+        distances = np.zeros(len(points))
+        for front in range(fronts.max(initial=-1) + 1):
+            distances[fronts == front] = pareto.crowding(points[fronts == front])
+        if len(points) > self._population:
+            # the most crowded of the last front dies, the oldest of equals; the other fronts are as they were
+            worst = int(np.lexsort((distances, -fronts))[0])
+            for column in (state.living, state.points, state.violations):
+                del column[worst]
+            last = fronts[worst]
+            points, fronts, distances = (np.delete(a, worst, axis=0) for a in (points, fronts, distances))
+            distances[fronts == last] = pareto.crowding(points[fronts == last])
+        state.fronts, state.distances = fronts, distances
 
     def _winner(self, state: _State, among: Sequence[int], rng: np.random.Generator) -> Trial:
-        """Return the best of a random few by front, then by room around it (the crowded comparison operator)."""
+        """Return the best of a random few by front, then by crowding distance (the crowded comparison operator)."""
         drawn: list[int] = rng.choice(among, size=min(self._tournament, len(among)), replace=False).tolist()
-        winner: int = min(drawn, key=lambda i: (state.fronts[i], -state.room[i]))
+        winner: int = min(drawn, key=lambda i: (state.fronts[i], -state.distances[i]))
         return state.living[winner]
-
-
-def _rank(state: _State) -> None:
-    """Sort the population into fronts: those within the limits by dominance, then the others by violation."""
-    points, violations = np.array(state.points), np.array(state.violations)
-    kept = violations == 0
-    fronts = np.zeros(len(points), dtype=np.int64)
-    fronts[kept] = ranks(points[kept])
-    last = fronts[kept].max(initial=-1)
-    fronts[~kept] = last + 1 + np.unique(violations[~kept], return_inverse=True)[1]
-    room = np.zeros(len(points))
-    for front in range(fronts.max(initial=-1) + 1):
-        members = fronts == front
-        room[members] = crowding(points[members])
-    state.fronts, state.room = fronts, room
-
-
-def _drop(state: _State) -> None:
-    """Remove the most crowded of the last front, the oldest of equals; the other fronts are as they were."""
-    worst = int(np.lexsort((state.room, -state.fronts))[0])
-    last = state.fronts[worst]
-    for column in (state.living, state.points, state.violations):
-        del column[worst]
-    state.fronts, state.room = np.delete(state.fronts, worst), np.delete(state.room, worst)
-    members = state.fronts == last
-    state.room[members] = crowding(np.array(state.points)[members])

@@ -7,17 +7,18 @@ better. Equal points do not dominate each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from nas.errors import ConfigError, unknown
 from nas.types import Trial
 
-Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
-Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 COSTS = ("params", "macs")
 """Objectives that a trial has without an evaluation."""
@@ -63,11 +64,8 @@ def crowding(points: Floats) -> Floats:
     Deb et al. 2002, section III-B: over the objectives, the sum of the distances between a point's two neighbours, as
     shares of the front's range.
     """
-    count = len(points)
-    distance = np.zeros(count)
-    if count == 0:
-        return distance
-    for values in points.T:
+    distance = np.zeros(len(points))
+    for values in points.T if len(points) else ():
         order = np.argsort(values, kind="stable")
         spread = values[order[-1]] - values[order[0]]
         distance[order[[0, -1]]] = np.inf
@@ -92,6 +90,7 @@ def _volume(points: Floats, bound: Floats) -> float:
         return 0.0
     if points.shape[1] == 1:
         return float(bound[0] - points.min())
+    # sweep along the last objective: between two neighbours the dominated slab has a constant cross-section
     ordered = points[np.argsort(points[:, -1], kind="stable")]
     heights = np.diff(ordered[:, -1], append=bound[-1])
     if points.shape[1] == 2:
@@ -165,3 +164,17 @@ def front(trials: Sequence[Trial], names: Sequence[str]) -> list[Trial]:
     points = np.array([[-(t.reward or 0.0), *(value_of(t, name) for name in names)] for t in scored])
     kept = np.flatnonzero(non_dominated(points))
     return [scored[i] for i in sorted(kept, key=lambda i: (*points[i], scored[i].index))]
+
+
+def final_front(trials: Sequence[Trial], names: Sequence[str], limits: Mapping[str, float]) -> list[Trial]:
+    """Return the :func:`front` of the trials of most epochs within ``limits``: rewards of fewer do not compare."""
+    scored = [t for t in trials if t.status == "done" and t.reward is not None]
+    most = max((t.proposal.epochs for t in scored), default=0)
+    return front([t for t in scored if t.proposal.epochs == most and not violation(t, limits)], names)
+
+
+def cost_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the (cost, score) points, by cost, than which none has a higher score at no more cost; equal ones once."""
+    distinct = sorted(set(points))
+    kept = non_dominated(np.array([(cost, -score) for cost, score in distinct]).reshape(-1, 2))
+    return [point for point, is_kept in zip(distinct, kept, strict=True) if is_kept]

@@ -1,19 +1,19 @@
 """The choosing protocol: how one function that chooses answers every question asked of a search space.
 
 A space is a function ``space(choose, **args)`` that calls ``choose(name, options)`` for each decision and returns what
-it describes. Run with a choice at random it is a sampler; with recorded decisions, a decoder; with all but one of
-them, a mutation. What this module holds are those choosers; :class:`nas.space.Space` puts them to use.
+it describes. Run with a random choice it is a sampler, with recorded decisions a decoder, with all but one a mutation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
+from nas.core.text import encodable
+from nas.core.values import Value
 from nas.errors import SpaceError, unknown
-from nas.types import Value
 
 T = TypeVar("T")
 Options = tuple[Value, ...]
@@ -53,33 +53,36 @@ class Trace:
         if name in self.decisions:
             raise SpaceError(f"decision '{name}': chosen twice in one architecture; a name is chosen once")
         known = self._known.get(name)
+        # the first trace that meets a name fixes its options for all others
         if known is None:
             known = self._known[name] = _check_options(name, options)
         elif known != (options if type(options) is tuple else _check_options(name, options)):
-            raise SpaceError(
-                f"decision '{name}': a name always has the same options, found {known} and {tuple(options)}"
-            )
+            found = f"{known} and {tuple(options)}"
+            raise SpaceError(f"decision '{name}': a name always has the same options, found {found}")
         choice = known[self._pick(name, known)]
         self.decisions[name] = choice
         return choice  # type: ignore[no-any-return]
 
 
-def _check_options(name: str, options: Sequence[Any]) -> Options:
+def _check_options(name: str, options: Sequence[object]) -> Options:
+    if not _is_plain(name):
+        raise SpaceError(f"decision {name!r}: a name is text without lone surrogates")
     if isinstance(options, str) or not isinstance(options, Sequence) or not options:
         raise SpaceError(f"decision '{name}': options must be a non-empty list or tuple, found {options!r}")
     for option in options:
         if not _is_plain(option):
-            raise SpaceError(
-                f"decision '{name}': an option is a string, number, boolean, None or a tuple of them, found {option!r}"
-            )
+            rule = "an option is a string, number, boolean, None or a tuple of them, without lone surrogates"
+            raise SpaceError(f"decision '{name}': {rule}, found {option!r}")
     if len(set(options)) < len(options):
         raise SpaceError(f"decision '{name}': options must be distinct, found {tuple(options)}")
     return tuple(options)
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, tuple):
         return all(_is_plain(v) for v in value)
+    if isinstance(value, str):
+        return encodable(value)
     return isinstance(value, _PLAIN) and value == value and value not in (float("inf"), float("-inf"))
 
 
@@ -90,7 +93,6 @@ class Random:
         self._integers = rng.integers
 
     def pick(self, name: str, options: Options) -> int:
-        """Return a random index."""
         return int(self._integers(len(options))) if len(options) > 1 else 0
 
 
@@ -101,7 +103,6 @@ class Replay:
         self._decisions = decisions
 
     def pick(self, name: str, options: Options) -> int:
-        """Return the index of the recorded decision."""
         if name not in self._decisions:
             raise SpaceError(f"decision '{name}' is missing in the architecture")
         value = self._decisions[name]
@@ -121,7 +122,6 @@ class Keep:
         self._fresh = Random(rng)
 
     def pick(self, name: str, options: Options) -> int:
-        """Return the target's new choice, the kept one, or a random one."""
         if name == self._target:
             return self._choice
         value = self._decisions.get(name, _ABSENT)
@@ -136,7 +136,7 @@ class Mix:
         self._rng = rng
 
     def pick(self, name: str, options: Options) -> int:
-        """Return the index of a parent's decision, or a random one."""
+        # each decision is inherited on its own (uniform crossover)
         first = int(self._rng.integers(2))
         for parent in (self._parents[first], self._parents[1 - first]):
             value = parent.get(name, _ABSENT)
@@ -154,7 +154,6 @@ class Path:
         self._path = indices
 
     def pick(self, name: str, options: Options) -> int:
-        """Return the next index of the path."""
         depth = len(self.indices)
         choice = self._path[depth] if depth < len(self._path) else 0
         self.indices.append(choice)
@@ -164,6 +163,7 @@ class Path:
     def following(self) -> list[int] | None:
         """Return the next path in order, None after the last."""
         path = list(self.indices)
+        # like an odometer: drop the digits that are at their last option, advance the one before
         while path and path[-1] + 1 == self.counts[len(path) - 1]:
             path.pop()
         if not path:
@@ -180,7 +180,6 @@ class Probe:
         self._random = Random(rng)
 
     def pick(self, name: str, options: Options) -> int:
-        """Return a random index."""
         self.product *= len(options)
         return self._random.pick(name, options)
 

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nas.core.registry import Registry, check_named
+from nas.core.values import Task, Value, freeze
 from nas.errors import ConfigError, Infeasible, SpaceError, unknown
 from nas.graph import Graph, cells_key
 from nas.graph import key as graph_key
-from nas.registry import Registry
-from nas.space.choices import Chooser, Keep, Mix, Options, Path, Probe, Random, Replay, Trace
-from nas.types import Architecture, Task, Value, freeze
+from nas.graph.analysis.canonical import digest
+from nas.space.choices import Choose, Chooser, Keep, Mix, Options, Path, Probe, Random, Replay, Trace
+from nas.space.scalable import (
+    PUBLISHED_SIZES,
+    UNKNOWN_SEARCH,
+    FixedModel,
+    ScalableCells,
+    ScalableModel,
+    ScalableNetwork,
+    SearchedAt,
+)
+from nas.space.skeletons import MEDIUM, Skeleton, skeleton_for, support_of
+from nas.tables.benchmark_table import Table
+from nas.types import Architecture
 
 ATTEMPTS = 1_000
 """How often an infeasible combination is drawn again before the space is said to be empty."""
 EXACT_SIZE = 1_000_000
 _KEY_TASK = Task("key", (3, 32, 32), 10)
-
-Skeleton = Callable[[Mapping[str, Graph], Task, int, int], Graph]
-"""Builds a network of cells: ``skeleton(cells, task, width, depth)``."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,11 @@ class Cells:
     cells: Mapping[str, Graph]
     skeleton: Skeleton
     variant: tuple[Value, ...] = ()
+    widths: tuple[int, int] | None = (1, 1)
+    """The least width that a budget may choose, and the step to the next; None: it has no width to choose.
+
+    Odd widths that its operations cannot halve are passed over.
+    """
 
     def key(self) -> str:
         """Return the canonical key of the cells together, and of what the skeleton depends on."""
@@ -46,7 +60,7 @@ class Cells:
         if isinstance(bound, partial):
             chosen += [*bound.args, *sorted(bound.keywords.items())]
         key = cells_key(self.cells)
-        return _hash(key, chosen) if chosen else key
+        return digest((key, chosen)) if chosen else key
 
     def network(self, task: Task, width: int, depth: int) -> Graph:
         """Return the network for ``task``: ``width`` channels in the first stage, ``depth`` cells a stage."""
@@ -57,13 +71,14 @@ class Cells:
 class Network:
     """What a space of whole networks describes: a function ``build(task, width, depth)`` that returns the graph."""
 
-    build: Callable[[Task, int, int], Graph]
+    build: Callable[[Task, int, Any], Graph]
+    widths: tuple[int, int] | None = None
+    """The least width that a budget may choose, and the step to the next; None: it has no width to choose."""
+    between: bool = False
+    """Whether ``build`` takes depths between whole numbers too, which compound scaling then asks for."""
 
     def key(self) -> str:
-        """Return the key of the network for 32x32 colour images in 10 classes at width 16, depth 1, to name it.
-
-        A search takes the key of the network that it evaluates: a choice may act at other sizes only.
-        """
+        """Return the key of its network for CIFAR-10 at width 16, depth 1; a search takes that of what it evaluates."""
         return graph_key(self.build(_KEY_TASK, 16, 1))
 
     def network(self, task: Task, width: int, depth: int) -> Graph:
@@ -71,11 +86,17 @@ class Network:
         return self.build(task, width, depth)
 
 
+SpaceFunction = Callable[..., Any]
+"""``function(choose, **args)``: how it chooses says :mod:`nas.space.choices`, what it returns :class:`Space`."""
+
+
 class Size(NamedTuple):
-    """The number of architectures of a space: exact, or an estimate with its standard error."""
+    """The number of architectures of a space."""
 
     total: float
+    """The number, or an estimate of it."""
     error: float
+    """The estimate's standard error, 0 where exact."""
     exact: bool
 
 
@@ -85,26 +106,42 @@ class Space:
     The function may return :class:`Cells`, a :class:`Network`, anything else with their two methods, or any other
     value: then the space describes no network, and its decisions are what an evaluator looks at. ``width`` and
     ``depth`` are the defaults for networks.
+
+    A keyword-only argument at its default is no part of what architectures say of their space, so that one may be
+    added and architectures on disk stay as they are.
     """
 
     def __init__(
         self,
         name: str,
-        function: Callable[..., Any],
+        function: SpaceFunction,
         args: Mapping[str, Value] | None = None,
         source: str = "",
         width: int = 16,
         depth: int = 1,
     ) -> None:
         self.name, self.function, self.source, self.width, self.depth = name, function, source, width, depth
-        self.args = {name: freeze(value) for name, value in (args or {}).items()}
+        parameters = list(inspect.signature(function).parameters.values())
+        self._unrecorded = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self.args = self._recorded({name: freeze(value) for name, value in (args or {}).items()})
         self._known: dict[str, Options] = {}
         self._frozen_args = tuple(self.args.items())
-        _check_args(name, function, self.args)
+        if not parameters:
+            raise ConfigError(f"space '{name}': the function must take 'choose' as its first argument")
+        # a function that takes anything checks its arguments itself
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return
+        allowed = [p.name for p in parameters[1:]]
+        for arg in self.args:
+            if arg not in allowed:
+                raise ConfigError(f"space '{name}': {unknown('argument', arg, allowed)}")
+        for p in parameters[1:]:
+            if p.default is p.empty and p.name not in self.args:
+                raise ConfigError(f"space '{name}': argument '{p.name}' is missing; pass --space-arg {p.name}=VALUE")
 
     def with_args(self, args: Mapping[str, Value]) -> Space:
         """Return the space with other arguments; an unknown one raises :class:`ConfigError`."""
-        return Space(self.name, self.function, {**self.args, **args}, self.source, self.width, self.depth)
+        return type(self)(self.name, self.function, {**self.args, **args}, self.source, self.width, self.depth)
 
     def options(self, name: str) -> Options:
         """Return the options of a decision that some architecture of this space has made."""
@@ -112,53 +149,55 @@ class Space:
 
     def attempt(self, chooser: Chooser) -> Architecture | None:
         """Return the architecture that ``chooser`` chooses, None where that is infeasible."""
-        return self._try(chooser)
+        try:
+            trace, _ = self._run(chooser)
+        except Infeasible:
+            return None
+        return Architecture(self.name, trace.decisions, self._frozen_args)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Return an architecture with every decision drawn uniformly; infeasible ones are drawn again."""
-        return self._feasible(lambda: Random(rng))
+        return self.draw(lambda: Random(rng))
 
     def draw(self, make: Callable[[], Chooser]) -> Architecture:
         """Return an architecture as a chooser decides; after an infeasible one, ``make`` is called for another."""
-        return self._feasible(make)
+        for _ in range(ATTEMPTS):
+            architecture = self.attempt(make())
+            if architecture is not None:
+                return architecture
+        raise SpaceError(f"space '{self.name}': no feasible architecture in {ATTEMPTS:,} draws")
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """Return a copy with one decision chosen anew; what newly appears is drawn.
-
-        A space with no second option anywhere returns the architecture itself.
-        """
+        """Return a copy with one decision chosen again, the architecture itself where none has a second option."""
         decisions = self._decisions(architecture)
         open_names = [name for name in decisions if len(self._known[name]) > 1]
         if not open_names:
             return architecture
 
         def chooser() -> Chooser:
+            # another option of one decision, each as likely
             target = open_names[int(rng.integers(len(open_names)))]
             options = self._known[target]
             choice = int(rng.integers(len(options) - 1))
             choice += choice >= options.index(decisions[target])
             return Keep(decisions, target, choice, rng)
 
-        return self._feasible(chooser)
+        return self.draw(chooser)
 
     def crossover(self, one: Architecture, other: Architecture, rng: np.random.Generator) -> Architecture:
         """Return a child that takes every decision from one of its parents by name."""
         a, b = self._decisions(one), self._decisions(other)
-        return self._feasible(lambda: Mix(a, b, rng))
+        return self.draw(lambda: Mix(a, b, rng))
 
     def moves(self, architecture: Architecture) -> list[tuple[str, int]]:
         """Return every single change of a decision as (name, index of the new option), in order."""
         decisions = self._decisions(architecture)
-        return [
-            (name, choice)
-            for name, value in decisions.items()
-            for choice, option in enumerate(self._known[name])
-            if option != value
-        ]
+        every = ((name, i, option) for name in decisions for i, option in enumerate(self._known[name]))
+        return [(name, i) for name, i, option in every if option != decisions[name]]
 
     def move(self, architecture: Architecture, move: tuple[str, int], rng: np.random.Generator) -> Architecture | None:
         """Return the architecture after a move of :meth:`moves`, None where that is infeasible."""
-        return self._try(Keep(self._decisions(architecture), *move, rng))
+        return self.attempt(Keep(self._decisions(architecture), *move, rng))
 
     def neighbours(self, architecture: Architecture, rng: np.random.Generator) -> list[Architecture]:
         """Return all feasible architectures that change one decision, in order; what newly appears is drawn."""
@@ -170,7 +209,7 @@ class Space:
         path: list[int] | None = []
         while path is not None:
             chooser = Path(path)
-            architecture = self._try(chooser)
+            architecture = self.attempt(chooser)
             if architecture is not None:
                 yield architecture
             path = chooser.following()
@@ -178,7 +217,9 @@ class Space:
     def size(self, limit: int = EXACT_SIZE, probes: int = 2_000) -> Size:
         """Return the number of feasible traces: exact up to ``limit``, else Knuth's estimate with its error."""
         rng = np.random.default_rng(0)
-        weights = np.array([self._probe(rng) for _ in range(probes)], dtype=float)
+        # estimate first: a space far beyond the limit is not enumerated in vain
+        tries = [Probe(rng) for _ in range(probes)]
+        weights = np.array([probe.product if self.attempt(probe) is not None else 0 for probe in tries], dtype=float)
         mean, error = float(weights.mean()), float(weights.std(ddof=1) / np.sqrt(probes))
         if mean - 4 * error <= limit:
             count = 0
@@ -193,6 +234,7 @@ class Space:
         self._check_owner(architecture)
         decisions = dict(architecture.decisions)
         trace, result = self._run(Replay(decisions))
+        # a decision that the function never asked for belongs to another space
         extra = decisions.keys() - trace.decisions.keys()
         if extra:
             raise SpaceError(f"space '{self.name}': {unknown('decision', min(extra), trace.decisions)}")
@@ -214,85 +256,110 @@ class Space:
         described = self.describe(architecture)
         if not hasattr(described, "network"):
             raise SpaceError(f"space '{self.name}' describes no network, only decisions; use an evaluator of its own")
-        graph: Graph = described.network(
-            task, self.width if width is None else width, self.depth if depth is None else depth
-        )
+        wide, deep = self.width if width is None else width, self.depth if depth is None else depth
+        graph: Graph = described.network(task, wide, deep)
         return graph
+
+    def scalable(
+        self,
+        architecture: Architecture,
+        task: Task,
+        width: int | None = None,
+        depth: int | None = None,
+        searched: SearchedAt = UNKNOWN_SEARCH,
+    ) -> ScalableModel:
+        """Return what builds the network of ``architecture`` for ``task`` again, at any width and depth.
+
+        Where neither is given, cells for small images and for those of their search have the size of the search, for
+        larger ones that of published networks for ImageNet, on a skeleton for large images. A skeleton whose repeats
+        were chosen keeps the size of its search, and so do whole networks.
+        """
+        described = self.describe(architecture)
+        if not hasattr(described, "network"):
+            raise ConfigError(f"'{task.name}' is of space '{self.name}', which describes no network")
+        own = (searched.width or self.width, searched.depth or self.depth)
+        if not hasattr(described, "cells"):
+            wide, deep = width or own[0], depth or own[1]
+            if widths := getattr(described, "widths", None):
+                build, between = described.network, getattr(described, "between", False)
+                return ScalableNetwork(
+                    task.name, task, wide, deep, build, widths=widths, between=between, architecture=architecture
+                )
+            return FixedModel(task.name, task, lambda task: described.network(task, wide, deep))
+        # what was found on small images gets a stem that reduces larger ones, and the size of published networks
+        side = min(task.input_shape[1:])
+        larger = side >= MEDIUM and task.input_shape != searched.input_shape
+        build = partial(described.skeleton, described.cells) if isinstance(described, Cells) else described.network
+        chosen = bool(support_of(build).repeats)
+        if larger:
+            build, own = skeleton_for(side, described.cells, build), own if chosen else PUBLISHED_SIZES[1]
+        usual = own[1] if chosen else PUBLISHED_SIZES[larger][1]
+        size = width or own[0], depth or own[1]
+        found = ScalableCells(task.name, task, *size, build, default_depth=usual, architecture=architecture)
+        # the papers' widths are even: what was found at an odd one has those of its space
+        widths = getattr(described, "widths", None) if chosen or own[0] % 2 else None
+        return replace(found, widths=widths) if widths else found
+
+    def _recorded(self, args: dict[str, Value]) -> dict[str, Value]:
+        def unrecorded(name: str, value: Value) -> bool:
+            default = self._unrecorded.get(name)
+            return name in self._unrecorded and type(value) is type(default) and value == default
+
+        return {name: value for name, value in args.items() if not unrecorded(name, value)}
 
     def _run(self, chooser: Chooser) -> tuple[Trace, Any]:
         trace = Trace(chooser, self._known)
         return trace, self.function(trace, **self.args)
 
-    def _try(self, chooser: Chooser) -> Architecture | None:
-        try:
-            trace, _ = self._run(chooser)
-        except Infeasible:
-            return None
-        return Architecture(self.name, tuple(trace.decisions.items()), self._frozen_args)
-
-    def _feasible(self, chooser: Callable[[], Chooser]) -> Architecture:
-        for _ in range(ATTEMPTS):
-            architecture = self._try(chooser())
-            if architecture is not None:
-                return architecture
-        raise SpaceError(f"space '{self.name}': no feasible architecture in {ATTEMPTS:,} draws")
-
-    def _probe(self, rng: np.random.Generator) -> int:
-        probe = Probe(rng)
-        return probe.product if self._try(probe) is not None else 0
-
     def _decisions(self, architecture: Architecture) -> dict[str, Value]:
         self._check_owner(architecture)
         decisions = dict(architecture.decisions)
+        # options of a decision are known once a trace has met it; a fresh space has to replay it
         if any(value not in self._known.get(name, ()) for name, value in decisions.items()):
             self.describe(architecture)
         return decisions
 
     def _check_owner(self, architecture: Architecture) -> None:
-        if architecture.space != self.name or dict(architecture.args) != self.args:
+        if architecture.space != self.name or self._recorded(dict(architecture.args)) != self.args:
             found = f"'{architecture.space}' with {dict(architecture.args)}"
             raise SpaceError(f"space '{self.name}' with {self.args}: the architecture is of space {found}")
 
 
 def decisions_key(architecture: Architecture) -> str:
     """Return a key of the decisions alone, for what describes or gives no network."""
-    return _hash(sorted(architecture.decisions, key=lambda decision: decision[0]))
+    return digest((sorted(architecture.decisions.items(), key=lambda decision: decision[0]),))
 
 
-def _hash(*values: Any) -> str:
-    return blake2b(repr(values).encode(), digest_size=16).hexdigest()
+def sized_key(key: str, width: int | None) -> str:
+    """Return the key of cells at the ``width`` that a budget chose, ``key`` itself where there was none.
 
-
-def _check_args(name: str, function: Callable[..., Any], args: Mapping[str, Value]) -> None:
-    parameters = list(inspect.signature(function).parameters.values())
-    if not parameters:
-        raise ConfigError(f"space '{name}': the function must take 'choose' as its first argument")
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    allowed = [p.name for p in parameters[1:]]
-    for arg in args:
-        if arg not in allowed:
-            raise ConfigError(f"space '{name}': {unknown('argument', arg, allowed)}")
-    for p in parameters[1:]:
-        if p.default is p.empty and p.name not in args:
-            raise ConfigError(f"space '{name}': argument '{p.name}' is missing; pass --space-arg {p.name}=VALUE")
+    A key leaves dead operations out, what cells cost does not: under a budget cells of one key may differ in width.
+    """
+    return key if width is None else digest((key, width))
 
 
 SPACES: Registry[Space] = Registry("space")
 
 
 def register_space(
-    name: str, source: str, width: int = 16, depth: int = 1
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as space ``name`` with its ``source`` and default width and depth."""
+    name: str, source: str = "a user's own", width: int = 16, depth: int = 1, kind: type[Space] = Space
+) -> Callable[[SpaceFunction], SpaceFunction]:
+    """Register the decorated function as space ``name`` with its ``source``, default width and depth, and class."""
+    check_named("space", name)
 
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        SPACES.add(name, Space(name, function, _defaults(function), source, width, depth))
+    def register(function: SpaceFunction) -> SpaceFunction:
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        SPACES.add(name, kind(name, function, defaults, source, width, depth))
         return function
 
     return register
 
 
-def _defaults(function: Callable[..., Any]) -> dict[str, Value]:
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
+def table_space(table: Table) -> Space:
+    """Return the space whose decisions are the table's names with their options; it describes no network."""
+
+    def choose_all(choose: Choose) -> dict[str, Value]:
+        return {name: choose(name, table.options[name]) for name in table.names}
+
+    return Space("table", choose_all, source=str(table.path))

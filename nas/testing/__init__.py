@@ -6,7 +6,7 @@
     def test_my_searcher(law):
         nas.testing.check_law(law, "my-searcher", plugin="my_searcher.py")
 
-Searches are seeded and train nothing. This package stands outside the rooms: it assembles searches as ``nas.api``
+Searches are seeded and train nothing. This package assembles searches as ``nas.api``
 does and may import all of them; none of them imports it.
 """
 
@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from nas.core.values import Value
 from nas.errors import ConfigError, unknown
 from nas.testing.check import BrokenLaw, Check
 from nas.testing.laws import LAWS, STRICT, Law
-from nas.testing.searches import Make, Recorder, Search, ShuffledExecutor, Subject, reward, run_search
-from nas.types import Value
+from nas.testing.searches import Make, Recorder, Search, SearcherUnderTest, ShuffledExecutor, reward, run_search
 
 __all__ = [
     "LAWS",
@@ -47,7 +47,7 @@ def check_law(
     laws = {**LAWS, **STRICT}
     if law not in laws:
         raise ConfigError(unknown("law", law, laws))
-    subject = Subject.of(searcher, args, plugin)
+    subject = SearcherUnderTest.of(searcher, args, plugin)
     for case in laws[law].cases:
         laws[law].check(Check(law, subject, case))
 

@@ -8,25 +8,26 @@ from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from nas.core.plugins import load_built_in, load_plugin
+from nas.core.values import Value
+from nas.engine.loop import Ledger, Loop, Settings
 from nas.errors import ConfigError
 from nas.executors.inline import InlineExecutor
-from nas.plugins import load_built_in, load_plugin
-from nas.run.journal import Event, MemoryJournal
-from nas.run.ledger import Ledger
-from nas.run.loop import Loop, Settings
+from nas.runs.journal import Event, MemoryJournal
 from nas.searchers import SEARCHERS, make_searcher
 from nas.space import Space
 from nas.testing.spaces import TASK, Case, prepared
-from nas.types import Context, Evaluator, Job, Outcome, Prepared, Proposal, Searcher, Trial, Value
+from nas.types import Architecture, Candidate, Context, Evaluator, Job, Outcome, Proposal, Searcher, Trial
 
 EPOCHS = 9
 """The training budget of a trial, so that a searcher may begin with less."""
 SEED = 3
 Make = Callable[[Space, Context], Searcher]
+Answer = tuple[Architecture, int, int | None, str]
+"""A proposal's architecture, epochs, origin, and info as JSON."""
 
 
 def reward(job: Job) -> float:
@@ -47,6 +48,7 @@ class ShuffledExecutor(InlineExecutor):
 
     def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
         """Finish one of the jobs at random."""
+        # any of the waiting jobs becomes the next one to finish
         self._jobs.rotate(int(self._rng.integers(len(self._jobs))))
         return super().wait()
 
@@ -63,7 +65,7 @@ class Recorder(MemoryJournal):
 
 
 @dataclass(frozen=True)
-class Subject:
+class SearcherUnderTest:
     """The searcher under test: ``make`` returns a new one; ``name`` and ``args`` where it is a registered one."""
 
     make: Make
@@ -72,7 +74,7 @@ class Subject:
     plugin: str | None = None
 
     @classmethod
-    def of(cls, searcher: str | Make, args: Mapping[str, Value] | None, plugin: str | Path | None) -> Subject:
+    def of(cls, searcher: str | Make, args: Mapping[str, Value] | None, plugin: str | Path | None) -> SearcherUnderTest:
         """Return the subject for a registered name or a function that makes a searcher."""
         load_built_in()
         if plugin is not None:
@@ -102,7 +104,7 @@ class Search:
     reason: str
 
     @property
-    def evaluated(self) -> list[Trial]:
+    def evaluated_trials(self) -> list[Trial]:
         """The trials that were evaluated, with success or not."""
         return [t for t in self.trials if t.status in ("done", "failed")]
 
@@ -127,7 +129,7 @@ def run_search(
     for event in events:
         ledger.apply(event)
     space = case.space()
-    prepare: Callable[..., Prepared] = partial(prepared, space)
+    prepare: Callable[..., Candidate] = partial(prepared, space)
     budget = case.trials if trials is None else trials
     context = Context(prepare, EPOCHS, budget, max_params)
 
@@ -135,25 +137,18 @@ def run_search(
         if until(seen):
             loop.stop()
 
-    loop = Loop(
-        make(space, context),
-        prepare,
-        executor or InlineExecutor(reward),
-        journal,
-        ledger,
-        Settings(TASK, budget, EPOCHS, seed, max_params),
-        observe,
-    )
+    settings = Settings(TASK, budget, EPOCHS, seed, max_params)
+    loop = Loop(make(space, context), prepare, executor or InlineExecutor(reward), journal, ledger, settings, observe)
     reason = loop.run()
     return Search(tuple(ledger.trials), tuple(journal.events), reason)
 
 
-def answer(proposal: Proposal) -> tuple[Any, ...]:
+def answer(proposal: Proposal) -> Answer:
     """Return what a proposal says, in a form that compares after JSON too."""
     info = json.dumps(dict(proposal.info), sort_keys=True, default=repr)
     return (proposal.architecture, proposal.epochs, proposal.continue_from, info)
 
 
-def course(search: Search) -> list[tuple[Any, ...]]:
+def course(search: Search) -> list[tuple[object, ...]]:
     """Return what defines a search: every proposal, what became of it, and its reward."""
     return [(answer(t.proposal), t.status, t.reward, t.of) for t in search.trials]

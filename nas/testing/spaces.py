@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
+from nas.core.plugins import load_built_in
+from nas.core.values import Task
 from nas.errors import Infeasible
 from nas.graph import Add, Graph, GraphBuilder, Named
-from nas.plugins import load_built_in
 from nas.space import SPACES, Cells, Choose, Space
 from nas.space.space import decisions_key
-from nas.types import Architecture, Prepared, Task
+from nas.types import Architecture, Candidate
 
 TASK = Task("test", (3, 8, 8), 10)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A space to search: ``trials`` evaluations are a short search, so few that others are always left."""
+    """A space to search."""
 
     name: str
-    function: Callable[..., Any]
+    function: Callable[..., object]
     trials: int
+    """Evaluations of a short search: few enough that others are always left."""
 
     def space(self) -> Space:
-        """Return the space anew, as a fresh process has it: it remembers nothing of other searches."""
+        """Return a new space, as a fresh process has it: it remembers nothing of other searches."""
         return Space(self.name, self.function)
 
     @cached_property
@@ -45,10 +46,10 @@ class Case:
         return tuple(sorted(map(params, self.points)))
 
 
-def prepared(space: Space, architecture: Architecture) -> Prepared:
+def prepared(space: Space, architecture: Architecture) -> Candidate:
     """Return the key of an architecture and a cost that is made up from its decisions; nothing is built."""
     count = params(architecture)
-    return Prepared(space.key(architecture), params=count, macs=100 * (count % 997))
+    return Candidate(space.key(architecture), params=count, macs=100 * (count % 997))
 
 
 def params(architecture: Architecture) -> int:
@@ -109,6 +110,7 @@ def _no_network(*_: object) -> Graph:
 
 
 def _nb201(choose: Choose) -> Cells:
+    # the function alone: the registered space would remember options of other searches
     load_built_in()
     cells: Cells = SPACES["nb201"].function(choose)
     return cells

@@ -12,45 +12,59 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from zlib import crc32
 
 import torch
 from torch import Tensor
 
+from nas.core.files import read_bytes, read_json, sync_folder, write_atomic, write_json
+from nas.core.values import Json
+from nas.data.splits import Images
 from nas.errors import ConfigError
-from nas.files import read_json, sync_folder, write_atomic, write_json
-from nas.training.optimiser import optimiser_state, restore_optimiser
-from nas.training.step import Trainee
+from nas.graph import Graph
+from nas.training.device import BackendOptions
+from nas.training.distributed import Group
+from nas.training.initial_weights import Start
+from nas.training.recipe import Recipe, current_names
+from nas.training.train_step import Position, TrainStep
 
 FORMAT = "nas/checkpoint/1"
 NUMBERS = "checkpoint.json"
-PARTS = ("weights", "optimiser", "average", "random")
+PARTS = ("weights", "optimizer", "average", "random")
+OLD_PARTS = {"optimiser": "optimizer"}
+"""What checkpoints of earlier versions call a part."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A training after ``epoch`` epochs and ``step`` steps of the next: numbers, and tensors of :data:`PARTS` by name.
+    """A training after ``epoch`` epochs and ``step`` steps of the next.
 
-    ``identity`` is what must be equal for the training to go on: network, recipe without its epochs, and data. Of the
-    random states ``order`` is that of the beginning of the epoch; ``cpu``, ``cuda`` and ``loss``, the sum of the
-    epoch's losses so far, are of the first process of a group, ``cpu.1`` and so on of the others. ``seconds`` were
-    spent on the epoch that ``step`` is of.
+    Attributes:
+        epoch: epochs that are done
+        history: their mean training losses
+        identity: what must be equal for the training to go on, see :func:`identity_of`
+        backend: its options by name
+        average_steps: steps that the average of the weights has seen
+        tensors: by part (:data:`PARTS`) and name. Of the random states ``order`` is that of the beginning of the epoch;
+            ``cpu``, ``cuda`` and ``loss``, the sum of the epoch's losses so far, are of the first process of a group,
+            ``cpu.1`` and so on of the others
+        step: steps of the next epoch that are done
+        seconds: spent on the epoch that ``step`` is of
+        errors: the epochs' validation errors in percent, where the schedule follows them
     """
 
     epoch: int
     history: tuple[float, ...]
-    identity: Mapping[str, Any]
-    switches: Mapping[str, bool]
+    identity: Json
+    backend: Mapping[str, bool]
     average_steps: int
     tensors: Mapping[str, Mapping[str, Tensor]]
     step: int = 0
     seconds: float = 0.0
+    errors: tuple[float, ...] = ()
 
     def loss(self, rank: int = 0, world: int = 1) -> Tensor:
-        """Return the sum () of the losses of the epoch's steps that process ``rank`` of ``world`` has done.
-
-        Where the group had another number of processes, it is their mean for each.
-        """
+        """Return the sum () of the losses of the epoch's steps on process ``rank``; for another ``world`` the mean."""
         random = self.tensors["random"]
         found = [t for name, t in random.items() if name.partition(".")[0] == "loss"]
         if found and len(found) != world:
@@ -58,67 +72,108 @@ class Checkpoint:
         return random.get(_of("loss", rank), torch.zeros(()))
 
 
-@dataclass(frozen=True, eq=False)
-class Position:
-    """Where a training is: its epochs' losses, the order's state when this one began, the steps done and their loss."""
+def identity_of(graph: Graph, recipe: Recipe, images: Images, dataset: str, initial: Start | None = None) -> Json:
+    """Return what must be equal for a training to go on: all but the number of epochs, the seed and the device."""
+    return {
+        "network": digest_of(json.dumps(graph.to_json(), sort_keys=True).encode()),
+        "recipe": recipe.identity(),
+        "data": [dataset, len(images), *images.image_shape, crc32(images.labels.tobytes())],
+        **({} if initial is None else {"start": initial.identity}),
+    }
 
-    history: tuple[float, ...]
-    order: Tensor
-    step: int = 0
-    loss: Tensor | None = None
+
+def usable(given: str | Path | Checkpoint, identity: Json, epochs: int, group: Group | None) -> Checkpoint | None:
+    """Return the checkpoint, or that in a folder, where a training of ``epochs`` can go on from it, else None."""
+    if group is not None:
+        group.sum([0.0])  # the first process may be writing it
+    found = None
+    with contextlib.suppress(ConfigError):
+        found = given if isinstance(given, Checkpoint) else load(Path(given))
+    fits = found is not None and found.identity == identity and found.epoch + (found.step > 0) <= epochs
+    if group is not None:
+        fits = group.sum([float(fits)]) == [group.world]
+    return found if fits else None
+
+
+def digest_of(content: bytes) -> str:
+    """Return what tells contents apart: 128 bits in hexadecimal digits."""
+    return blake2b(content, digest_size=16).hexdigest()
 
 
 def _of(name: str, rank: int) -> str:
     return f"{name}.{rank}" if rank else name
 
 
-def take(trainee: Trainee, place: Position, identity: Mapping[str, Any]) -> Checkpoint:
-    """Return the state of ``trainee`` at ``place``; all processes of a group take it together."""
+def take(train_step: TrainStep, position: Position, identity: Json) -> Checkpoint:
+    """Return the state of a training at ``position``; all processes of a group take it together."""
     own = {"cpu": torch.get_rng_state()}
-    if trainee.device.type == "cuda":
-        own["cuda"] = torch.cuda.get_rng_state(trainee.device)
-    if place.loss is not None:
-        own["loss"] = place.loss.detach().clone()
-    group = trainee.group
-    random = {"order": place.order}
+    if train_step.device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(train_step.device)
+    if position.loss is not None:
+        own["loss"] = position.loss.detach().clone()
+    group = train_step.group
+    random = {"order": position.order}
     for name, t in own.items():
         for rank, found in enumerate([t] if group is None else group.gather(t)):
             random[_of(name, rank)] = found
-    average = trainee.average
-    tensors = {
-        "weights": trainee.module.state_dict(),
-        "optimiser": optimiser_state(trainee.optimiser, trainee.names),
-        "average": {} if average is None else average.state(),
-        "random": random,
+    # the optimizer's state, as tensors named PARAMETER/WHAT
+    optimizer = train_step.optimizer
+    moments = {
+        f"{train_step.names[id(p)]}/{what}": torch.as_tensor(value)
+        for part in optimizer.param_groups
+        for p in part["params"]
+        for what, value in optimizer.state.get(p, {}).items()
+        if value is not None
     }
-    steps = 0 if average is None else average.steps
-    history = place.history
-    return Checkpoint(len(history), history, identity, trainee.switches.to_json(), steps, tensors, place.step)
+    ema, weights = train_step.ema, train_step.module.state_dict()
+    average = {} if ema is None else ema.state()
+    tensors = {"weights": weights, "optimizer": moments, "average": average, "random": random}
+    history, steps = position.history, 0 if ema is None else ema.steps
+    backend, step, errors = train_step.backend.to_json(), position.step, position.errors
+    return Checkpoint(len(history), history, identity, backend, steps, tensors, step, errors=errors)
 
 
-def restore(checkpoint: Checkpoint, trainee: Trainee, generator: torch.Generator) -> None:
-    """Put ``checkpoint`` into a trainee of the same graph and recipe; other tensors raise :class:`ConfigError`."""
-    tensors = checkpoint.tensors
-    own = trainee.module.state_dict()
-    wanted = {name: t.shape for name, t in own.items()}
-    if {name: t.shape for name, t in tensors["weights"].items()} != wanted:
+def restore(checkpoint: Checkpoint, train_step: TrainStep, generator: torch.Generator) -> Position:
+    """Put ``checkpoint`` into a training of the same graph and recipe, and return where it is; raises ConfigError."""
+    tensors, group = checkpoint.tensors, train_step.group
+    own = train_step.module.state_dict()
+    if {name: t.shape for name, t in tensors["weights"].items()} != {name: t.shape for name, t in own.items()}:
         raise ConfigError("the checkpoint is of another network")
     try:
         with torch.no_grad():
             for name, t in own.items():
                 t.copy_(tensors["weights"][name])
-        restore_optimiser(trainee.optimiser, trainee.names, dict(tensors["optimiser"]))
-        if trainee.average is not None:
-            trainee.average.restore(tensors["average"], checkpoint.average_steps)
+        # the optimizer's state; shapes are checked here, since the kernels check none
+        for part in train_step.optimizer.param_groups:
+            on_device = part.get("fused") or part.get("capturable")
+            for p in part["params"]:
+                prefix = f"{train_step.names[id(p)]}/"
+                for name, value in tensors["optimizer"].items():
+                    if not name.startswith(prefix):
+                        continue
+                    if value.dim() and value.shape != p.shape:
+                        shapes = f"{tuple(p.shape)}, found {tuple(value.shape)}"
+                        raise ConfigError(f"the optimizer's state of a parameter must be {shapes}")
+                    if value.dim():
+                        # the kernels walk memory, so moments must lie as the parameter does
+                        value = torch.empty_like(p).copy_(value)
+                    else:
+                        value = value.to(p.device) if on_device else value.clone()
+                    train_step.optimizer.state[p][name.removeprefix(prefix)] = value
+        # averages and random states
+        if train_step.ema is not None:
+            train_step.ema.restore(tensors["average"], checkpoint.average_steps)
         random = tensors["random"]
         generator.set_state(random["order"])
-        rank = 0 if trainee.group is None else trainee.group.rank
+        rank, world = (0, 1) if group is None else (group.rank, group.world)
         if not rank or _of("cpu", rank) in random:  # the group may have grown since
             torch.set_rng_state(random[_of("cpu", rank)])
-        if trainee.device.type == "cuda" and _of("cuda", rank) in random:
-            torch.cuda.set_rng_state(random[_of("cuda", rank)], trainee.device)
+        if train_step.device.type == "cuda" and _of("cuda", rank) in random:
+            torch.cuda.set_rng_state(random[_of("cuda", rank)], train_step.device)
     except (KeyError, RuntimeError, TypeError) as error:
         raise ConfigError(f"the checkpoint does not fit: {error}") from None
+    loss = checkpoint.loss(rank, world)
+    return Position(checkpoint.history, generator.get_state(), checkpoint.step, loss, checkpoint.errors)
 
 
 def pack(checkpoint: Checkpoint) -> tuple[bytes, bytes]:
@@ -131,15 +186,16 @@ def pack(checkpoint: Checkpoint) -> tuple[bytes, bytes]:
         for name, t in checkpoint.tensors[part].items()
     }
     content = packed(flat)
-    digest = blake2b(content, digest_size=16).hexdigest()
+    digest = digest_of(content)
     numbers = {
         "format": FORMAT,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
         "seconds": checkpoint.seconds,
         "history": list(checkpoint.history),
+        "errors": list(checkpoint.errors),
         "identity": dict(checkpoint.identity),
-        "switches": dict(checkpoint.switches),
+        "switches": dict(checkpoint.backend),
         "average_steps": checkpoint.average_steps,
         "tensors": f"state-{checkpoint.epoch}-{digest[:8]}.safetensors",
         "digest": digest,
@@ -179,8 +235,8 @@ def read(folder: Path) -> tuple[bytes, bytes]:
     """Return the contents of the two files in ``folder``, unchecked; a missing one raises :class:`ConfigError`."""
     data = read_json(folder / NUMBERS)
     try:
-        return json.dumps(data).encode(), (folder / Path(str(data["tensors"])).name).read_bytes()
-    except (KeyError, TypeError, OSError) as error:
+        return json.dumps(data).encode(), read_bytes(folder / Path(str(data["tensors"])).name)
+    except (KeyError, TypeError, ConfigError) as error:
         raise ConfigError(f"checkpoint '{folder}' is damaged: {type(error).__name__}") from None
 
 
@@ -193,17 +249,19 @@ def unpack(numbers: bytes, content: bytes, folder: str = "") -> Checkpoint:
         data = json.loads(numbers)
         if data["format"] != FORMAT:
             raise ConfigError(f"checkpoint '{folder}': format must be '{FORMAT}', found {data['format']!r}")
-        if blake2b(content, digest_size=16).hexdigest() != data["digest"]:
+        if digest_of(content) != data["digest"]:
             raise ConfigError(f"checkpoint '{folder}' is damaged: '{data['tensors']}' is not what was written")
         tensors: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
         for name, t in unpacked(content).items():
             part, _, rest = name.partition(":")
-            tensors[part][rest] = t
+            tensors[OLD_PARTS.get(part, part)][rest] = t
         history = tuple(float(loss) for loss in data["history"])
-        if data["epoch"] != len(history):
+        errors = tuple(float(error) for error in data.get("errors", ()))
+        if data["epoch"] != len(history) or len(errors) not in (0, len(history)):
             raise ConfigError(f"checkpoint '{folder}' is damaged: {len(history)} losses of {data['epoch']} epochs")
-        steps = int(data["average_steps"])
-        place = int(data.get("step", 0)), float(data.get("seconds", 0.0))
-        return Checkpoint(data["epoch"], history, data["identity"], data["switches"], steps, tensors, *place)
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        identity = {**data["identity"], "recipe": current_names(data["identity"]["recipe"])}
+        backend, averaged = BackendOptions.from_json(data["switches"]).to_json(), int(data["average_steps"])
+        step, seconds = int(data.get("step", 0)), float(data.get("seconds", 0.0))
+        return Checkpoint(data["epoch"], history, identity, backend, averaged, tensors, step, seconds, errors)
+    except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise ConfigError(f"checkpoint '{folder}' is damaged: {type(error).__name__}") from None

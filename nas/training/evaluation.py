@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.data.augment import normalize, tensor
+from nas.data.streaming import ImageStream
 from nas.errors import ConfigError, EvaluationError
-from nas.training.augment import normalise
-from nas.training.parallel import Group
-from nas.training.pixels import tensor
+from nas.training.distributed import Group
 from nas.training.recipe import Recipe
-from nas.training.stream import ImageStream
 
 if TYPE_CHECKING:
-    from nas.training.data import Images
+    from nas.data.splits import Images
 
 MEASURE_BATCH = 512
 TOP = 5
@@ -27,9 +26,12 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Measured:
-    """How a network did: ``accuracy`` and ``top5`` in percent, mean cross-entropy ``loss``.
+    """How a network did.
 
-    ``top5``: the share of images whose class is among the five likeliest; None where there are fewer than six classes.
+    Attributes:
+        accuracy: in percent
+        loss: mean cross entropy
+        top5: percent of the images whose class is among the five likeliest; None where there are fewer than six classes
     """
 
     accuracy: float
@@ -38,15 +40,21 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How an image becomes what the network sees; the numbers of :class:`nas.training.recipe.Recipe`."""
+class EvaluationProtocol:
+    """How an image becomes what the network sees; the numbers of :class:`nas.training.recipe.Recipe`.
+
+    Attributes:
+        views: ``one``, ``mirror`` or ``ten-crop``
+        resize: side in pixels to which images are scaled first, 0: as they are
+        size: side in pixels of the crop, 0: the images' own
+    """
 
     views: str = "one"
     resize: int = 0
     size: int = 0
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Protocol:
+    def of(cls, recipe: Recipe) -> EvaluationProtocol:
         """Return the protocol of ``recipe``."""
         return cls(recipe.test_views, recipe.test_resize, recipe.test_size)
 
@@ -56,65 +64,70 @@ class Protocol:
         if self.resize:
             height, width = (round(extent * self.resize / own) for extent in x.shape[2:])
             x = F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True)
+        height, width = x.shape[2:]
+        # without a size, the crop is as large as the network's images were in training
+        size, most = self.size or own, min(height, width)
+        if size > most:
+            raise ConfigError(f"recipe: test_size {size} is more than the images' {most}; set test_resize")
         if not (self.resize or self.size) and self.views != "ten-crop":
             views = [x]
         else:
-            # without a size, the crop is as large as the network's images were in training
-            views = [_crop(x, self.size or own, *place) for place in self._places(x, self.size or own)]
+            bottom, right = height - size, width - size
+            corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if self.views == "ten-crop" else []
+            views = [
+                x[:, :, row : row + size, column : column + size]
+                for row, column in [(bottom // 2, right // 2), *corners]
+            ]
         if self.views != "one":
             views += [view.flip(3) for view in views]
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
-    def _places(self, x: Tensor, size: int) -> list[tuple[int, int]]:
-        height, width = x.shape[2:]
-        if size > min(height, width):
-            raise ConfigError(
-                f"recipe: test_size {size} is more than the images' {min(height, width)}; set test_resize"
-            )
-        bottom, right = height - size, width - size
-        centre = bottom // 2, right // 2
-        return [centre] if self.views != "ten-crop" else [centre, (0, 0), (0, right), (bottom, 0), (bottom, right)]
 
-
-PLAIN = Protocol()
+PLAIN = EvaluationProtocol()
 
 KeepPredictions = Callable[[Tensor, Tensor], None]
 """``keep(log_probabilities, labels)``, of shapes (B, classes) and (B,), for every batch in the order of the images."""
-
-
-def _crop(x: Tensor, size: int, row: int, column: int) -> Tensor:
-    return x[:, :, row : row + size, column : column + size]
 
 
 def measure(
     module: nn.Module,
     images: Images,
     trained_on: Images,
-    protocol: Protocol = PLAIN,
+    protocol: EvaluationProtocol = PLAIN,
     group: Group | None = None,
     keep: KeepPredictions | None = None,
 ) -> Measured:
     """Return how ``module`` does on ``images``; it is left in eval mode.
 
-    Pixels are normalised as in training, by mean and deviation of ``trained_on``. Several views of an image give the
-    mean of their probabilities, of which ``keep`` is given the logarithms. Every process of a ``group`` measures its
-    share of the images. A loss that is not finite raises :class:`EvaluationError` of kind ``diverged``.
+    Pixels are normalized as in training, by mean and standard deviation of ``trained_on``. Several views of an image
+    give the mean of their probabilities, of which ``keep`` is given the logarithms. Every process of a ``group``
+    measures its share of the images. A loss that is not finite raises :class:`EvaluationError` of kind ``diverged``.
     """
     if group is not None:
         images = images.take(group.part(len(images)))
-    place = next((p.device for p in module.parameters()), torch.device("cpu"))
-    mean, deviation = (tensor(a).to(place) for a in trained_on.moments)
-    # a stream scales the files themselves, once
-    within = protocol
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    mean, std = (tensor(a).to(device) for a in trained_on.moments)
+    batches: Iterable[tuple[Tensor, Tensor]]
     if isinstance(images, ImageStream):
-        within = replace(protocol, resize=0, size=protocol.size or images.size)
-    correct, among, loss = torch.zeros(3, dtype=torch.float64, device=place)
+        # a stream scales the files itself; one crop is cut by it, ten are cut out of the whole scaled image
+        crop = protocol.size or images.size
+        size = max(crop, protocol.resize) if protocol.views == "ten-crop" else crop
+        batches = images.batches(MEASURE_BATCH, size=size, resize=protocol.resize or None)
+        protocol = replace(protocol, resize=0, size=crop)
+    else:
+        parts = [slice(start, start + MEASURE_BATCH) for start in range(0, len(images), MEASURE_BATCH)]
+        arrays = images.images, images.labels
+        batches = ((tensor(arrays[0][part]), tensor(arrays[1][part])) for part in parts)
+    correct, among, loss = torch.zeros(3, dtype=torch.float64, device=device)
     count = classes = 0
     module.eval()
     with torch.inference_mode():
-        for pixels, labels in _batches(images, place, protocol):
-            views = within.of_images(normalise(pixels, mean, deviation))
-            logp = _log_probabilities(module, views)
+        for pixels, labels in batches:
+            pixels, labels = pixels.to(device), labels.to(device)
+            # the mean of the views' probabilities, as logarithms
+            views = protocol.of_images(normalize(pixels, mean, std))
+            each: list[Tensor] = [module(view).float().log_softmax(1) for view in views]
+            logp = each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - math.log(len(each))
             if keep is not None:
                 keep(logp, labels)
             correct = correct + (logp.argmax(1) == labels).sum()
@@ -127,25 +140,6 @@ def measure(
     correct_, among_, loss_, count_, has_top5 = sums if group is None else group.sum(sums)
     refuse_nan(loss_, "the measured loss")
     return Measured(100 * correct_ / count_, loss_ / count_, 100 * among_ / count_ if has_top5 else None)
-
-
-def _log_probabilities(module: nn.Module, views: list[Tensor]) -> Tensor:
-    logp: list[Tensor] = [module(view).float().log_softmax(1) for view in views]
-    return logp[0] if len(logp) == 1 else torch.stack(logp).logsumexp(0) - math.log(len(logp))
-
-
-def _batches(images: Images, place: torch.device, protocol: Protocol) -> Iterator[tuple[Tensor, Tensor]]:
-    if isinstance(images, ImageStream):
-        crop, resize = protocol.size or images.size, protocol.resize or None
-        # ten crops are cut out of the whole scaled image, one is cut by the stream
-        size = max(crop, protocol.resize) if protocol.views == "ten-crop" else crop
-        for pixels, labels in images.batches(MEASURE_BATCH, size=size, resize=resize):
-            yield pixels.to(place), labels.to(place)
-        return
-    for start in range(0, len(images), MEASURE_BATCH):
-        part = slice(start, start + MEASURE_BATCH)
-        pixels, labels = (tensor(a[part]).to(place) for a in (images.images, images.labels))
-        yield pixels, labels
 
 
 def refuse_nan(loss: float, what: str) -> None:

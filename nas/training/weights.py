@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import nn
-
+from nas.core.files import write_atomic
 from nas.errors import ConfigError, unknown
-from nas.files import write_atomic
+from nas.training.weight_files import read_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def weights_of(module: nn.Module) -> bytes:
@@ -23,22 +26,17 @@ def save_weights(module: nn.Module, path: Path) -> None:
     write_atomic(path, weights_of(module))
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file of weights, see :func:`nas.training.weight_files.read_weights`."""
+    return dict(read_weights(path).tensors)
+
+
 def load_weights(module: nn.Module, path: Path) -> None:
     """Read into ``module`` what :func:`save_weights` wrote for one of the same layers.
 
-    A missing or damaged file, a tensor of another shape, one too many or too few raises :class:`ConfigError` and leaves
-    the module as it was.
+    Any other file or tensor raises :class:`ConfigError` and leaves the module as it was.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        found = load(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"weights '{path}' cannot be read: {error.strerror or error}") from None
-    except SafetensorError as error:
-        raise ConfigError(f"weights '{path}' are no safetensors file: {error}") from None
-    wanted = module.state_dict()
+    found, wanted = read_tensors(path), module.state_dict()
     for name, tensor in wanted.items():
         if name not in found:
             raise ConfigError(f"weights '{path}': {unknown('tensor', name, found)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.graph import AvgPool, BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, GraphBuilder, Linear, Primitive, Relu
-from search_spaces.blocks.inception import NORM, Step, chain
+from search_spaces.blocks.inception import NORM, ConvStep, chain
 
 
 def auxiliary_v1(
@@ -16,14 +16,15 @@ def auxiliary_v1(
     dropout: float = 0.7,
 ) -> str:
     """GoogLeNet's head: average pool, 1x1 convolution of 128, FC-1024, dropout, FC (arXiv:1409.4842, section 5)."""
-    x = chain(b, b(pool, x), Step(128), norm=norm)
+    x = chain(b, b(pool, x), ConvStep(128), norm=norm)
     x = b(Relu(), b(Linear(1024), b(Flatten(), x), name="fc1"))
     return b(Linear(classes), b(Dropout(dropout), x), name="fc2")
 
 
 def auxiliary_v3(b: GraphBuilder, x: str, classes: int) -> str:
     """Inception v3's head with batch norm: average pool, 1x1 of 128, 5x5 of 768, FC (arXiv:1512.00567, section 4)."""
-    x = chain(b, b(AvgPool(5, 3), x), Step(128), Step(768, 5, 1, 0), norm=NORM)
+    # the 5x5 spans all that the pool leaves of the 17x17 grid
+    x = chain(b, b(AvgPool(5, 3), x), ConvStep(128), ConvStep(768, 5, 1, 0), norm=NORM)
     return b(Linear(classes), b(Flatten(), b(GlobalAvgPool(), x)), name="fc")
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from nas.graph import (
-    BatchNorm,
-    Dropout,
-    Flatten,
-    GraphBuilder,
-    Linear,
-    LocalResponseNorm,
-    MaxPool,
-    Primitive,
-)
-from search_spaces.blocks.convs import activate, conv_norm_act
+from nas.graph import BatchNorm, Dropout, Flatten, GraphBuilder, Linear, LocalResponseNorm, MaxPool, Primitive
+from search_spaces.blocks.layers import activate, conv_norm_act
+
+KRIZHEVSKY_LRN = LocalResponseNorm(5, 5 * 1e-4, 0.75, 2.0)
+"""n = 5, alpha = 1e-4, beta = 0.75, k = 2 (Krizhevsky et al. 2012, section 3.3), which VGG's A-LRN and ZFNet take over.
+
+torch, and Caffe, divide alpha by n; the paper does not, so that its alpha is five times as large here.
+"""
 
 
 def conv_stage(
@@ -32,10 +29,11 @@ def conv_stage(
 ) -> str:
     """``repeats`` convolutions with biases to ``out`` channels, then a pool: the stages of LeNet to VGG.
 
-    LeNet-5 (LeCun et al. 1998; sigmoid, average pools), AlexNet (Krizhevsky et al. 2012; ``groups=2`` for its two GPUs,
+    LeNet-5 (LeCun et al. 1998; tanh, average pools), AlexNet (Krizhevsky et al. 2012; ``groups=2`` for its two GPUs,
     local response norm after the activation, overlapping pools), VGG (arXiv:1409.1556, table 1). ``stride`` is that of
     the first convolution; the batch norm of ``vgg16_bn`` comes before the activation.
     """
+    # a stage halves the image at most once, so the stride is that of its first convolution
     for i in range(repeats):
         with b.scope(f"conv{i + 1}"):
             x = conv_norm_act(

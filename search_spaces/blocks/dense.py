@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from nas.errors import GraphError
 from nas.graph import AvgPool, BatchNorm, Concat, GraphBuilder
-from search_spaces.blocks.attention import squeeze_excite
-from search_spaces.blocks.convs import conv_norm_act
-from search_spaces.blocks.drop import drop_path
+from search_spaces.blocks.layers import conv_norm_act, drop_path, squeeze_excite
 
 
 def dense_layer(
@@ -25,6 +23,7 @@ def dense_layer(
 
     BN-ReLU-1x1(``inner``)-BN-ReLU-3x3; ``inner`` is 4 * growth in DenseNet-B, 0 leaves the 1x1 out.
     """
+    # a norm makes the bias of the convolution before it useless
     bias = norm is None
     y = x
     if inner:

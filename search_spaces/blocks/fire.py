@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from nas.errors import GraphError
 from nas.graph import Add, BatchNorm, Concat, Conv, GraphBuilder
-from search_spaces.blocks.convs import conv_norm_act
-from search_spaces.blocks.drop import drop_path
+from search_spaces.blocks.layers import conv_norm_act, drop_path
 
 BYPASSES = ("none", "simple", "complex")
 
@@ -38,6 +37,7 @@ def fire(
     for name, size in (("expand1", 1), ("expand3", kernel)):
         with b.scope(name):
             halves.append(conv_norm_act(b, y, out // 2, size, activation=activation, norm=norm, bias=bias))
+    # a bypass is added where the input fits, the complex one makes it fit
     y = b(Concat(), *halves)
     if b.channels(x) == out and bypass != "none":
         return b(Add(), drop_path(b, y, drop), x)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from nas.graph import Add, BatchNorm, GraphBuilder
-from search_spaces.blocks.attention import squeeze_excite
-from search_spaces.blocks.convs import conv_norm_act
-from search_spaces.blocks.drop import drop_path
+from search_spaces.blocks.layers import conv_norm_act, drop_path, squeeze_excite
 
 
 def depthwise_separable(
@@ -51,6 +49,7 @@ def inverted_residual(
     EfficientNet's MBConv, arXiv:1905.11946, section 4. ``expansion`` 1 leaves the first 1x1 out.
     """
     channels, bias = b.channels(x), norm is None
+    # wide inside and narrow outside, the other way round than a bottleneck: hence "inverted"
     inner = round(channels * expansion)
     y = x
     if inner != channels:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 from nas.errors import GraphError
 from nas.graph import Add, BatchNorm, ChannelSlice, Concat, Conv, GraphBuilder, MaxPool, Zero
-from search_spaces.blocks.attention import squeeze_excite
-from search_spaces.blocks.convs import activate
-from search_spaces.blocks.drop import drop_path
+from search_spaces.blocks.layers import activate, drop_path, squeeze_excite
 
 VARIANTS = (
     "original",
@@ -25,7 +24,7 @@ SHORTCUTS = ("project", "pad")
 FORMS = ("grouped", "concatenated", "summed")
 
 
-class Step(NamedTuple):
+class BlockStep(NamedTuple):
     """One convolution of a residual branch."""
 
     out: int
@@ -39,18 +38,19 @@ class Step(NamedTuple):
 
 
 class Style(NamedTuple):
-    """What all residual units of a stage share.
-
-    ``se`` is the squeeze-and-excitation's share of the channels (0: none), ``drop`` the rate of stochastic depth.
-    ``norm`` None leaves normalisation out and gives the convolutions biases.
-    """
+    """What all residual units of a stage share."""
 
     variant: str = "original"
+    """One of :data:`VARIANTS`."""
     shortcut: str = "project"
+    """One of :data:`SHORTCUTS`, for units that change the shape."""
     activation: str = "relu"
     norm: BatchNorm | None = BatchNorm()
+    """None leaves normalization out and gives the convolutions biases."""
     se: float = 0.0
+    """Squeeze-and-excitation's share of the channels, 0 for none."""
     drop: float = 0.0
+    """The rate of stochastic depth."""
 
 
 def basic(
@@ -65,7 +65,9 @@ def basic(
     style: Style = Style(),  # noqa: B008  (frozen)
 ) -> str:
     """Two 3x3 convolutions and a shortcut: arXiv:1512.03385, figure 5 left."""
-    return residual(b, x, (Step(out, kernel, stride, groups), Step(out, kernel, 1, groups)), first=first, style=style)
+    return residual(
+        b, x, (BlockStep(out, kernel, stride, groups), BlockStep(out, kernel, 1, groups)), first=first, style=style
+    )
 
 
 def bottleneck(
@@ -89,7 +91,11 @@ def bottleneck(
     if stride_in not in ("1x1", "3x3"):
         raise GraphError(f"bottleneck: stride_in must be 1x1 or 3x3, found '{stride_in}'")
     early = stride_in == "1x1"
-    steps = (Step(inner, 1, stride if early else 1), Step(inner, kernel, 1 if early else stride, groups), Step(out, 1))
+    steps = (
+        BlockStep(inner, 1, stride if early else 1),
+        BlockStep(inner, kernel, 1 if early else stride, groups),
+        BlockStep(out, 1),
+    )
     return residual(b, x, steps, first=first, style=style)
 
 
@@ -106,7 +112,7 @@ def wide(
     return basic(b, x, out, stride, first=first, style=style)
 
 
-def residual(b: GraphBuilder, x: str, steps: Sequence[Step], *, first: bool = False, style: Style) -> str:
+def residual(b: GraphBuilder, x: str, steps: Sequence[BlockStep], *, first: bool = False, style: Style) -> str:
     """A residual unit of the convolutions ``steps`` in the order of ``style.variant``.
 
     arXiv:1603.05027, figure 4. In a pre-activated unit whose shortcut changes the shape, and in the ``first`` unit of a
@@ -115,8 +121,10 @@ def residual(b: GraphBuilder, x: str, steps: Sequence[Step], *, first: bool = Fa
     variant = style.variant
     if variant not in VARIANTS:
         raise GraphError(f"residual: variant must be one of {', '.join(VARIANTS)}, found '{variant}'")
-    stride = _stride(steps)
+    stride = prod(step.stride for step in steps)
     changes = stride != 1 or b.channels(x) != steps[-1].out
+
+    # the branch, which begins with the activation that both paths share where there is one
     ready = variant in PREACTIVATED and (changes or first)
     if ready:
         x = _preactivate(b, x, style)
@@ -125,6 +133,8 @@ def residual(b: GraphBuilder, x: str, steps: Sequence[Step], *, first: bool = Fa
         y = squeeze_excite(b, y, int(b.channels(y) * style.se), activation=style.activation)
     if variant == "plain":
         return y
+
+    # the sum, and what the variant has after it
     short = shortcut(b, x, steps[-1].out, stride, style) if changes else x
     y = b(Add(), drop_path(b, y, style.drop), short)
     if variant == "bn_after_addition":
@@ -150,6 +160,7 @@ def shortcut(b: GraphBuilder, x: str, out: int, stride: int, style: Style) -> st
 def _padded(b: GraphBuilder, x: str, out: int, stride: int) -> str:
     if stride != 1:
         x = b(MaxPool(1, stride), x, name="subsample")
+    # zeros of the input's size are taken as often as channels are missing
     missing = out - b.channels(x)
     if missing < 0:
         raise GraphError(f"a padded shortcut cannot lose channels, found {b.channels(x)} -> {out}")
@@ -162,7 +173,7 @@ def _padded(b: GraphBuilder, x: str, out: int, stride: int) -> str:
     return b(Concat(), *parts) if len(parts) > 1 else x
 
 
-def _branch(b: GraphBuilder, x: str, steps: Sequence[Step], style: Style, ready: bool) -> str:
+def _branch(b: GraphBuilder, x: str, steps: Sequence[BlockStep], style: Style, ready: bool) -> str:
     bias = style.norm is None
     last = len(steps) - 1
     for i, step in enumerate(steps):
@@ -173,6 +184,7 @@ def _branch(b: GraphBuilder, x: str, steps: Sequence[Step], style: Style, ready:
             x = x if ready and not i else activate(b, x, style.activation)
             x = _norm(b, b(step.conv(bias), x), style)
         else:
+            # the last convolution may lack the norm, and mostly lacks the activation: they come after the sum
             x = b(step.conv(bias), x)
             if i < last or style.variant != "bn_after_addition":
                 x = _norm(b, x, style)
@@ -189,13 +201,6 @@ def _preactivate(b: GraphBuilder, x: str, style: Style) -> str:
 
 def _norm(b: GraphBuilder, x: str, style: Style) -> str:
     return x if style.norm is None else b(style.norm, x)
-
-
-def _stride(steps: Sequence[Step]) -> int:
-    stride = 1
-    for step in steps:
-        stride *= step.stride
-    return stride
 
 
 def resnext(
@@ -221,11 +226,12 @@ def resnext(
     if form == "grouped":
         return bottleneck(b, x, out, inner, stride, groups=cardinality, style=style)
     bias = style.norm is None
+    # the two forms with a path for each group, of which the sum has one bias
     paths = []
     for path in range(cardinality):
         with b.scope(f"path{path + 1}"):
             y = x
-            for step in (Step(inner // cardinality, 1), Step(inner // cardinality, 3, stride)):
+            for step in (BlockStep(inner // cardinality, 1), BlockStep(inner // cardinality, 3, stride)):
                 y = activate(b, _norm(b, b(step.conv(bias), y), style), style.activation)
             paths.append(b(Conv(out, bias=bias and not path), y) if form == "summed" else y)
     merged = b(Add(), *paths) if form == "summed" else b(Conv(out, bias=bias), b(Concat(), *paths))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.errors import GraphError
 from nas.graph import Add, AvgPool, ChannelShuffle, ChannelSlice, Concat, GraphBuilder, Relu
-from search_spaces.blocks.convs import conv_norm_act
+from search_spaces.blocks.layers import conv_norm_act
 
 
 def shuffle_v1(b: GraphBuilder, x: str, out: int, groups: int, stride: int = 1, first_groups: int | None = None) -> str:
@@ -21,6 +21,7 @@ def shuffle_v1(b: GraphBuilder, x: str, out: int, groups: int, stride: int = 1, 
     narrow, grow = out // 4, out if stride == 1 else out - b.channels(x)
     if grow < 1:
         raise GraphError(f"a ShuffleNet unit of stride 2 must widen its input, found {b.channels(x)} -> {out}")
+    # without the shuffle the groups would never see each other's channels
     y = conv_norm_act(b, x, narrow, 1, groups=groups if first_groups is None else first_groups)
     if groups > 1:
         y = b(ChannelShuffle(groups), y)
@@ -37,6 +38,7 @@ def shuffle_v2(b: GraphBuilder, x: str, out: int, stride: int = 1) -> str:
     """
     if out % 2:
         raise GraphError(f"a ShuffleNet v2 unit has an even number of channels, found {out}")
+    # the first half is passed on as it is, or convolved by its own branch where the size changes
     half, channels = out // 2, b.channels(x)
     if stride == 1:
         if channels != out:

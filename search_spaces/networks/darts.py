@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from nas.core.values import Shape, Task
 from nas.graph import Graph
-from nas.types import Shape, Task
-from search_spaces.genotypes import (
+from nas.space.networks import CIFAR, BuildNetwork, register_network
+from nas.space.skeletons import HEADS_AND_PATHS
+from search_spaces.genotypes.published import (
     DARTS_V1,
     DARTS_V2,
     ENAS,
@@ -17,50 +17,52 @@ from search_spaces.genotypes import (
     SETN,
     Genotype,
 )
-from search_spaces.large_skeleton import darts_cifar, darts_imagenet
-from search_spaces.networks.registry import CIFAR, Build, network
+from search_spaces.skeletons.published import darts_cifar, darts_imagenet
 
 CIFAR_WIDTH, CIFAR_DEPTH = 36, 6
 IMAGENET_DEPTH = 4
 
 
-class Row(NamedTuple):
-    """A method: the cells for CIFAR and for ImageNet, the width on ImageNet, and its paper."""
-
-    name: str
-    cifar: Genotype
-    imagenet: Genotype
-    width: int
-    paper: str
-
-
-ROWS = (
-    Row("darts_v1", DARTS_V1, DARTS_V1, 48, "arXiv:1806.09055"),
-    Row("darts_v2", DARTS_V2, DARTS_V2, 48, "arXiv:1806.09055"),
-    Row("pc_darts", PC_DARTS_CIFAR, PC_DARTS_IMAGE, 48, "arXiv:1907.05737"),
-    Row("p_darts", P_DARTS, P_DARTS, 48, "arXiv:1904.12760"),
-    Row("gdas", GDAS_V1, GDAS_V1, 50, "arXiv:1910.04465"),
-    Row("setn", SETN, SETN, 48, "arXiv:1910.05733"),
-    Row("enas", ENAS, ENAS, 48, "arXiv:1802.03268"),
-)
-
-
-def _cifar(row: Row) -> Build:
+def _cifar(genotype: Genotype) -> BuildNetwork:
     def build(input_shape: Shape, classes: int, aux: bool = False, drop_path: float = 0.0) -> Graph:
-        task = Task(row.name, input_shape, classes)
-        return darts_cifar(row.cifar.cells(), task, CIFAR_WIDTH, CIFAR_DEPTH, aux=aux, drop_path=drop_path)
+        task = Task("darts", input_shape, classes)
+        return darts_cifar(genotype.cells(), task, CIFAR_WIDTH, CIFAR_DEPTH, aux=aux, drop_path=drop_path)
 
     return build
 
 
-def _imagenet(row: Row) -> Build:
+def _imagenet(genotype: Genotype, width: int = 48) -> BuildNetwork:
     def build(input_shape: Shape, classes: int, aux: bool = False, drop_path: float = 0.0) -> Graph:
-        task = Task(row.name, input_shape, classes)
-        return darts_imagenet(row.imagenet.cells(), task, row.width, IMAGENET_DEPTH, aux=aux, drop_path=drop_path)
+        task = Task("darts", input_shape, classes)
+        return darts_imagenet(genotype.cells(), task, width, IMAGENET_DEPTH, aux=aux, drop_path=drop_path)
 
     return build
 
 
-for _row in ROWS:
-    network(f"{_row.name}_cifar", f"{_row.paper}; network of arXiv:1806.09055, appendix A.2.1", CIFAR, 10)(_cifar(_row))
-    network(f"{_row.name}_imagenet", f"{_row.paper}; network of arXiv:1806.09055, appendix A.2.3")(_imagenet(_row))
+CIFAR_NETWORKS: dict[str, tuple[BuildNetwork, str]] = {
+    "darts_v1_cifar": (_cifar(DARTS_V1), "arXiv:1806.09055"),
+    "darts_v2_cifar": (_cifar(DARTS_V2), "arXiv:1806.09055"),
+    "pc_darts_cifar": (_cifar(PC_DARTS_CIFAR), "arXiv:1907.05737"),
+    "p_darts_cifar": (_cifar(P_DARTS), "arXiv:1904.12760"),
+    "gdas_cifar": (_cifar(GDAS_V1), "arXiv:1910.04465"),
+    "setn_cifar": (_cifar(SETN), "arXiv:1910.05733"),
+    "enas_cifar": (_cifar(ENAS), "arXiv:1802.03268"),
+}
+IMAGENET_NETWORKS: dict[str, tuple[BuildNetwork, str]] = {
+    "darts_v1_imagenet": (_imagenet(DARTS_V1), "arXiv:1806.09055"),
+    "darts_v2_imagenet": (_imagenet(DARTS_V2), "arXiv:1806.09055"),
+    "pc_darts_imagenet": (_imagenet(PC_DARTS_IMAGE), "arXiv:1907.05737"),
+    "p_darts_imagenet": (_imagenet(P_DARTS), "arXiv:1904.12760"),
+    "gdas_imagenet": (_imagenet(GDAS_V1, 50), "arXiv:1910.04465"),
+    "setn_imagenet": (_imagenet(SETN), "arXiv:1910.05733"),
+    "enas_imagenet": (_imagenet(ENAS), "arXiv:1802.03268"),
+}
+"""The network with the cells of each method, and the paper of the cells."""
+
+for _name, (_build, _paper) in CIFAR_NETWORKS.items():
+    register_network(
+        _name, f"{_paper}; network of arXiv:1806.09055, appendix A.2.1", CIFAR, 10, support=HEADS_AND_PATHS
+    )(_build)
+for _name, (_build, _paper) in IMAGENET_NETWORKS.items():
+    _source = f"{_paper}; network of arXiv:1806.09055, appendix A.2.3"
+    register_network(_name, _source, support=HEADS_AND_PATHS)(_build)

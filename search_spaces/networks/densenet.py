@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from search_spaces.networks.resnet import IMAGENET_STEM
-from search_spaces.stages.named import define, define_cifar
-from search_spaces.stages.plan import Head, Plan, Stage, Stem
+from search_spaces.stages.plan import Head, NetworkPlan, Stage, Stem
+from search_spaces.stages.register import define, define_cifar
 
 
 def _dense_stages(repeats: tuple[int, ...], growth: int) -> tuple[Stage, ...]:
@@ -14,26 +14,35 @@ def _dense_stages(repeats: tuple[int, ...], growth: int) -> tuple[Stage, ...]:
     )
 
 
-def _imagenet(repeats: tuple[int, ...], growth: int = 32) -> Plan:
+def _imagenet(repeats: tuple[int, ...], growth: int = 32) -> NetworkPlan:
     """arXiv:1608.06993, table 1: the ResNet's stem with 2k channels, four dense blocks."""
     stem = Stem("conv_act", 2 * growth, IMAGENET_STEM.kernel, IMAGENET_STEM.stride, pool=IMAGENET_STEM.pool)
-    return Plan(stem, _dense_stages(repeats, growth), Head("norm_pool_fc"))
+    return NetworkPlan(stem, _dense_stages(repeats, growth), Head("norm_pool_fc"))
 
 
-def _cifar(layers: int, growth: int) -> Plan:
+def _cifar(layers: int, growth: int) -> NetworkPlan:
     """DenseNet-BC for 32x32 images: arXiv:1608.06993, section 3, a bare 3x3 of 2k channels and three dense blocks."""
+    # three blocks of as many layers, each two convolutions; the stem, two transitions and the classifier beside them
     stages = _dense_stages(((layers - 4) // 6,) * 3, growth)
-    return Plan(Stem("conv", 2 * growth, 3, 1), stages, Head("norm_pool_fc"))
+    return NetworkPlan(Stem("conv", 2 * growth, 3, 1), stages, Head("norm_pool_fc"))
 
 
-def _register() -> None:
-    source = "arXiv:1608.06993"
-    tables = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32), 264: (6, 12, 64, 48)}
-    for layers, repeats in tables.items():
-        define(f"densenet{layers}", _imagenet(repeats), f"{source}, table 1")
-    define("densenet161", _imagenet((6, 12, 36, 24), 48), f"{source}, the authors' repository (k = 48)")
-    for layers, growth in ((100, 12), (250, 24), (190, 40)):
-        define_cifar(f"densenet_bc_{layers}_{growth}", _cifar(layers, growth), f"{source}, table 2")
+_SOURCE = "arXiv:1608.06993"
+IMAGENET_NETWORKS: dict[str, tuple[NetworkPlan, str]] = {
+    "densenet121": (_imagenet((6, 12, 24, 16)), f"{_SOURCE}, table 1"),
+    "densenet169": (_imagenet((6, 12, 32, 32)), f"{_SOURCE}, table 1"),
+    "densenet201": (_imagenet((6, 12, 48, 32)), f"{_SOURCE}, table 1"),
+    "densenet264": (_imagenet((6, 12, 64, 48)), f"{_SOURCE}, table 1"),
+    "densenet161": (_imagenet((6, 12, 36, 24), 48), f"{_SOURCE}, the authors' repository (k = 48)"),
+}
+CIFAR_NETWORKS: dict[str, tuple[NetworkPlan, str]] = {
+    "densenet_bc_100_12": (_cifar(100, 12), f"{_SOURCE}, table 2"),
+    "densenet_bc_250_24": (_cifar(250, 24), f"{_SOURCE}, table 2"),
+    "densenet_bc_190_40": (_cifar(190, 40), f"{_SOURCE}, table 2"),
+}
+"""The layers and the growth rate are in the name."""
 
-
-_register()
+for _name, (_plan, _source) in IMAGENET_NETWORKS.items():
+    define(_name, _plan, _source)
+for _name, (_plan, _source) in CIFAR_NETWORKS.items():
+    define_cifar(_name, _plan, _source)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from nas.core.values import Shape
 from nas.graph import (
     AdaptiveAvgPool,
     AvgPool,
@@ -15,10 +18,11 @@ from nas.graph import (
     MaxPool,
     Primitive,
 )
-from nas.types import Shape
+from nas.space.networks import register_network
+from nas.space.skeletons import Support
 from search_spaces.blocks.auxiliary import auxiliary_v1
-from search_spaces.blocks.inception import NORM, Step, Widths, chain, reduced
-from search_spaces.networks.registry import linear_head, network
+from search_spaces.blocks.inception import NORM, ConvStep, Widths, chain, reduced
+from search_spaces.skeletons.small_images import linear_head
 
 MODULES = {
     "3a": Widths(64, 96, 128, 16, 32, 32),
@@ -31,57 +35,71 @@ MODULES = {
     "5a": Widths(256, 160, 320, 32, 128, 128),
     "5b": Widths(384, 192, 384, 48, 128, 128),
 }
-"""The filters of the nine modules (table 1); the grid halves before 4a and 5a, heads stand on 4a and 4d."""
+"""The filters of the nine modules (table 1); the grid halves before 4a and 5a, heads are on 4a and 4d."""
 LRN = LocalResponseNorm(5, 1e-4, 0.75, 1.0)
+"""The numbers of Caffe's GoogLeNet, which divides alpha by n as torch does; the paper gives none."""
 SHRINK = MaxPool(3, 2, ceil_mode=True)
 
 
 def _stem(b: GraphBuilder, norm: BatchNorm | None) -> str:
     """7x7/2, pool, 1x1, 3x3, pool; where there is no batch norm, local response norm as in figure 3."""
     with b.scope("stem.conv1"):
-        x = b(SHRINK, chain(b, b.input, Step(64, 7, 2), norm=norm))
+        x = b(SHRINK, chain(b, b.input, ConvStep(64, 7, 2), norm=norm))
         x = x if norm else b(LRN, x)
     with b.scope("stem.conv2"):
-        x = chain(b, x, Step(64), Step(192, 3), norm=norm)
+        x = chain(b, x, ConvStep(64), ConvStep(192, 3), norm=norm)
         return b(SHRINK, x if norm else b(LRN, x))
 
 
-def _googlenet(
-    b: GraphBuilder,
-    classes: int,
-    norm: BatchNorm | None,
-    five: int,
-    last: Primitive,
-    aux: Primitive | None,
-    rate: float,
-) -> Graph:
-    x, ends = _stem(b, norm), {}
+class Version(NamedTuple):
+    """What torchvision's GoogLeNet and the paper's differ in."""
+
+    norm: BatchNorm | None
+    """The batch norm behind every convolution; without one local response norm as in figure 3."""
+    five: int
+    """The kernel of the branches that the paper calls 5x5."""
+    last_pool: Primitive
+    """The pool before 5a."""
+    aux_pool: Primitive
+    """The pool of the auxiliary heads."""
+    dropout: float
+
+
+TORCHVISION = Version(NORM, 3, MaxPool(2, 2, ceil_mode=True), AdaptiveAvgPool(4), 0.2)
+PAPER = Version(None, 5, SHRINK, AvgPool(5, 3), 0.4)
+
+
+def _googlenet(input_shape: Shape, classes: int, version: Version, aux: bool) -> Graph:
+    b = GraphBuilder(input_shape)
+
+    # the trunk: stem, then nine modules with a pool before 4a and 5a
+    x, ends = _stem(b, version.norm), {}
     for name, widths in MODULES.items():
         if name in ("4a", "5a"):
-            x = b(SHRINK if name == "4a" else last, x, name=f"pool{name[0]}")
+            x = b(SHRINK if name == "4a" else version.last_pool, x, name=f"pool{name[0]}")
         with b.scope(f"inception{name}"):
-            ends[name] = x = reduced(b, x, widths, five=five, norm=norm)
+            ends[name] = x = reduced(b, x, widths, five=version.five, norm=version.norm)
+
+    # the heads: two on the way where they are asked for, and the classifier
     outputs = {}
-    if aux is not None:
+    if aux:
         for output, module in (("aux", "4a"), ("aux2", "4d")):
             with b.scope(output):
-                outputs[output] = auxiliary_v1(b, ends[module], classes, pool=aux, norm=norm)
+                outputs[output] = auxiliary_v1(b, ends[module], classes, pool=version.aux_pool, norm=version.norm)
     x = b(Flatten(), b(GlobalAvgPool(), x, name="pool"), name="flatten")
-    return b.build(logits=linear_head(b, b(Dropout(rate), x, name="dropout"), classes), **outputs)
+    return b.build(logits=linear_head(b, b(Dropout(version.dropout), x, name="dropout"), classes), **outputs)
 
 
-@network("googlenet", "arXiv:1409.4842, as in torchvision")
+@register_network("googlenet", "arXiv:1409.4842, as in torchvision", support=Support(aux=True))
 def googlenet(input_shape: Shape, classes: int, aux: bool = False) -> Graph:
     """torchvision's GoogLeNet: batch norm everywhere, 3x3 in place of 5x5, and a last pool of 2x2.
 
     With ``aux`` the outputs ``aux`` and ``aux2`` are the heads on 4a and 4d.
     """
-    heads = AdaptiveAvgPool(4) if aux else None
-    last = MaxPool(2, 2, ceil_mode=True)
-    return _googlenet(GraphBuilder(input_shape), classes, NORM, 3, last, heads, 0.2)
+    return _googlenet(input_shape, classes, TORCHVISION, aux)
 
 
-@network("googlenet_paper", "arXiv:1409.4842, table 1 and figure 3")
+@register_network("googlenet_paper", "arXiv:1409.4842, table 1 and figure 3", support=Support(aux=True))
 def googlenet_paper(input_shape: Shape, classes: int, aux: bool = False) -> Graph:
     """GoogLeNet of the paper: real 5x5 convolutions with biases, local response norm, dropout 0.4."""
-    return _googlenet(GraphBuilder(input_shape), classes, None, 5, SHRINK, AvgPool(5, 3) if aux else None, 0.4)
+    return _googlenet(input_shape, classes, PAPER, aux)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from nas.core.values import Shape
 from nas.graph import Dropout, Flatten, GlobalAvgPool, Graph, GraphBuilder
-from nas.types import Shape
+from nas.space.networks import register_network
+from nas.space.skeletons import Support
 from search_spaces.blocks import inception as blocks
 from search_spaces.blocks.auxiliary import auxiliary_v3
-from search_spaces.blocks.inception import SHRINK, Step, chain, half
-from search_spaces.networks.registry import linear_head, network
+from search_spaces.blocks.inception import SHRINK, ConvStep, chain, half
+from search_spaces.skeletons.small_images import linear_head
 
 INCEPTION: Shape = (3, 299, 299)
 
@@ -15,8 +17,8 @@ INCEPTION: Shape = (3, 299, 299)
 def stem_v3(b: GraphBuilder) -> str:
     """The stem of v3 and of Inception-ResNet-v2: 299 pixels become a grid of 35x35 with 192 channels."""
     with b.scope("stem"):
-        x = chain(b, b.input, half(32), Step(32, 3, 1, 0), Step(64, 3), SHRINK)
-        return chain(b, x, Step(80), Step(192, 3, 1, 0), SHRINK)
+        x = chain(b, b.input, half(32), ConvStep(32, 3, 1, 0), ConvStep(64, 3), SHRINK)
+        return chain(b, x, ConvStep(80), ConvStep(192, 3, 1, 0), SHRINK)
 
 
 def head(b: GraphBuilder, x: str, classes: int, dropout: float, **outputs: str) -> Graph:
@@ -26,9 +28,10 @@ def head(b: GraphBuilder, x: str, classes: int, dropout: float, **outputs: str) 
     return b.build(logits=linear_head(b, x, classes), **outputs)
 
 
-@network("inception_v3", "arXiv:1512.00567, as in torchvision", INCEPTION)
+@register_network("inception_v3", "arXiv:1512.00567, as in torchvision", INCEPTION, support=Support(aux=True))
 def inception_v3(input_shape: Shape, classes: int, aux: bool = False) -> Graph:
     """Inception v3: three modules A, reduction B, four modules C, reduction D, two modules E."""
+    # 35x35 pixels, then 17x17, then 8x8; names as in torchvision
     b = GraphBuilder(input_shape)
     x = stem_v3(b)
     for name, pool in (("5b", 32), ("5c", 64), ("5d", 64)):
@@ -51,7 +54,7 @@ def inception_v3(input_shape: Shape, classes: int, aux: bool = False) -> Graph:
     return head(b, x, classes, 0.5, **outputs)
 
 
-@network("inception_v4", "arXiv:1602.07261, figure 9", INCEPTION)
+@register_network("inception_v4", "arXiv:1602.07261, figure 9", INCEPTION)
 def inception_v4(input_shape: Shape, classes: int) -> Graph:
     """Inception v4: stem, four modules A, reduction, seven modules B, reduction, three modules C."""
     b = GraphBuilder(input_shape)

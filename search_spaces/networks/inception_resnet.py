@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from nas.core.values import Shape
 from nas.graph import Graph, GraphBuilder
-from nas.types import Shape
+from nas.space.networks import register_network
 from search_spaces.blocks import inception as blocks
-from search_spaces.blocks.inception import POOL_INSIDE, Step, branches, chain
+from search_spaces.blocks.inception import POOL_INSIDE, ConvStep, branches, chain
 from search_spaces.networks.inception import INCEPTION, head, stem_v3
-from search_spaces.networks.registry import network
 
 
-@network("inception_resnet_v2", "arXiv:1602.07261, figure 15, as released and in timm", INCEPTION)
+@register_network("inception_resnet_v2", "arXiv:1602.07261, figure 15, as released and in timm", INCEPTION)
 def inception_resnet_v2(input_shape: Shape, classes: int) -> Graph:
     """Inception-ResNet-v2 as released: 10 blocks A, 20 blocks B and 10 blocks C, the last without a ReLU.
 
@@ -19,8 +19,8 @@ def inception_resnet_v2(input_shape: Shape, classes: int) -> Graph:
     b = GraphBuilder(input_shape)
     x = stem_v3(b)
     with b.scope("mixed5b"):
-        double = Step(64), Step(96, 3), Step(96, 3)
-        x = branches(b, x, (Step(96),), (Step(48), Step(64, 5)), double, (POOL_INSIDE, Step(64)))
+        double = ConvStep(64), ConvStep(96, 3), ConvStep(96, 3)
+        x = branches(b, x, (ConvStep(96),), (ConvStep(48), ConvStep(64, 5)), double, (POOL_INSIDE, ConvStep(64)))
     for i in range(10):
         with b.scope(f"a{i + 1}"):
             x = blocks.resnet_a(b, x)
@@ -34,8 +34,9 @@ def inception_resnet_v2(input_shape: Shape, classes: int) -> Graph:
     for i in range(9):
         with b.scope(f"c{i + 1}"):
             x = blocks.resnet_c(b, x)
+    # the last block is neither scaled down nor activated
     with b.scope("c10"):
         x = blocks.resnet_c(b, x, 1.0, "none")
     with b.scope("last"):
-        x = chain(b, x, Step(1536))
+        x = chain(b, x, ConvStep(1536))
     return head(b, x, classes, 0.2)

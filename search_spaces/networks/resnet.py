@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from nas.core.values import Task
 from nas.graph import Graph, GraphBuilder, cost
-from nas.types import Task
-from search_spaces.blocks.convs import conv_norm_act
+from nas.space.networks import register_references
+from search_spaces.blocks.layers import conv_norm_act
 from search_spaces.blocks.residual import VARIANTS, basic
-from search_spaces.skeleton import check_size, classifier
-from search_spaces.stages.named import define, define_cifar
-from search_spaces.stages.plan import Head, Plan, Stage, Stem
+from search_spaces.skeletons.small_images import check_size, classifier
+from search_spaces.stages.plan import Head, NetworkPlan, Stage, Stem
+from search_spaces.stages.register import define, define_cifar
 
 
 def cifar_resnet(task: Task, blocks: int, width: int = 16) -> Graph:
@@ -33,8 +34,10 @@ def cifar_resnet(task: Task, blocks: int, width: int = 16) -> Graph:
     return classifier(b, x, task.classes)
 
 
+@register_references("cifar_resnet")
 def matching_resnet(task: Task, macs: int, most_blocks: int = 3, most_width: int = 256) -> tuple[str, Graph]:
     """Return the name and graph of the CIFAR ResNet whose MACs come closest to ``macs`` (as a ratio)."""
+    # MACs grow with the width, so the first width above ends the search at a depth
     best: tuple[float, str, Graph] | None = None
     for blocks in range(1, most_blocks + 1):
         for width in range(2, most_width + 1):
@@ -83,26 +86,27 @@ _LAYERS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
 }
 
 
-def _original(layers: int, stride_in: str = "3x3") -> Plan:
+def _original(layers: int, stride_in: str = "3x3") -> NetworkPlan:
     block, repeats = _LAYERS[layers]
-    return Plan(IMAGENET_STEM, imagenet_stages(block, repeats, stride_in=stride_in))
+    return NetworkPlan(IMAGENET_STEM, imagenet_stages(block, repeats, stride_in=stride_in))
 
 
-def _preactivated(layers: int) -> Plan:
+def _preactivated(layers: int) -> NetworkPlan:
     """Full pre-activation, arXiv:1603.05027, section 5: the norm and ReLU of the stem move into the first unit.
 
     They then come after the max pool, which is the same function while the norm's scales are positive.
     """
     block, repeats = _LAYERS[layers]
     stages = imagenet_stages(block, repeats, variant="full_preactivation")
-    return Plan(replace(IMAGENET_STEM, kind="conv"), stages, Head("norm_pool_fc"))
+    return NetworkPlan(replace(IMAGENET_STEM, kind="conv"), stages, Head("norm_pool_fc"))
 
 
-def cifar_plan(layers: int, variant: str = "original", block: str = "basic", drop_path: float = 0.0) -> Plan:
+def cifar_plan(layers: int, variant: str = "original", block: str = "basic", drop_path: float = 0.0) -> NetworkPlan:
     """Three stages for 32x32 images: arXiv:1512.03385, section 4.2; bottlenecks as in arXiv:1603.05027, section 4.
 
     Basic units have parameter-free shortcuts (option A), bottlenecks projections, as in the authors' code.
     """
+    # two or three convolutions a unit, three stages, and the stem and the classifier beside them
     repeats = (layers - 2) // (6 if block == "basic" else 9)
     stages = []
     for i, down in enumerate(("none", "first", "first")):
@@ -111,33 +115,60 @@ def cifar_plan(layers: int, variant: str = "original", block: str = "basic", dro
             stages.append(Stage("basic", repeats, 16 * 2**i, down=down, variant=variant, shortcut=shortcut))
         else:
             stages.append(Stage("bottleneck", repeats, 64 * 2**i, down=down, expansion=0.25, variant=variant))
+    # a pre-activated unit has its activation before it, so the stem may lack one and the head needs one
     kind = "conv" if variant == "full_preactivation" else "conv_act"
     head = {"full_preactivation": "norm_pool_fc", "relu_only_preactivation": "act_pool_fc"}.get(variant, "pool_fc")
-    return Plan(Stem(kind, 16, 3, 1), tuple(stages), Head(head), drop_path=drop_path)
+    return NetworkPlan(Stem(kind, 16, 3, 1), tuple(stages), Head(head), drop_path=drop_path)
 
 
-def _register() -> None:
-    resnet, identity, depth = "arXiv:1512.03385", "arXiv:1603.05027", "arXiv:1603.09382"
-    for layers in (18, 34, 50, 101, 152):
-        define(f"resnet{layers}", _original(layers), f"{resnet}, table 1")
-    for layers in (50, 101, 152):
-        source = f"{resnet}, table 1 (stride in the first 1x1)"
-        define(f"resnet{layers}_v1", _original(layers, stride_in="1x1"), source)
-    for layers in (50, 101, 152):
-        define(f"resnetv2_{layers}", _preactivated(layers), f"{identity}, section 5")
-    define("resnet200", _original(200), f"{identity}, table 5")
-    define("preact_resnet200", _preactivated(200), f"{identity}, table 5")
-    for layers in (20, 32, 44, 56, 110, 1202):
-        define_cifar(f"resnet{layers}_cifar", cifar_plan(layers), f"{resnet}, section 4.2")
-    for layers in (20, 32, 44, 56, 110):
-        define_cifar(f"plain{layers}_cifar", cifar_plan(layers, "plain"), f"{resnet}, section 4.2")
-    define_cifar("resnet164_cifar", cifar_plan(164, block="bottleneck"), f"{identity}, section 4")
-    for letter, variant in zip("abcde", VARIANTS, strict=False):
-        source = f"{identity}, figure 4({letter}) and table 2"
-        define_cifar(f"resnet110_preact_{letter}", cifar_plan(110, variant), source)
-        define_cifar(f"resnet164_preact_{letter}", cifar_plan(164, variant, "bottleneck"), source)
-    for layers in (110, 1202):
-        define_cifar(f"resnet{layers}_stochastic_depth", cifar_plan(layers, drop_path=0.5), f"{depth}, section 4")
+_RESNET, _IDENTITY, _DEPTH = "arXiv:1512.03385", "arXiv:1603.05027", "arXiv:1603.09382"
+IMAGENET_NETWORKS: dict[str, tuple[NetworkPlan, str]] = {
+    "resnet18": (_original(18), f"{_RESNET}, table 1"),
+    "resnet34": (_original(34), f"{_RESNET}, table 1"),
+    "resnet50": (_original(50), f"{_RESNET}, table 1 (stride in the 3x3, as in torchvision)"),
+    "resnet101": (_original(101), f"{_RESNET}, table 1 (stride in the 3x3, as in torchvision)"),
+    "resnet152": (_original(152), f"{_RESNET}, table 1 (stride in the 3x3, as in torchvision)"),
+    "resnet50_v1": (_original(50, stride_in="1x1"), f"{_RESNET}, table 1 (stride in the first 1x1)"),
+    "resnet101_v1": (_original(101, stride_in="1x1"), f"{_RESNET}, table 1 (stride in the first 1x1)"),
+    "resnet152_v1": (_original(152, stride_in="1x1"), f"{_RESNET}, table 1 (stride in the first 1x1)"),
+    "resnetv2_50": (_preactivated(50), f"{_IDENTITY}, section 5"),
+    "resnetv2_101": (_preactivated(101), f"{_IDENTITY}, section 5"),
+    "resnetv2_152": (_preactivated(152), f"{_IDENTITY}, section 5"),
+    "resnet200": (_original(200), f"{_IDENTITY}, table 5"),
+    "preact_resnet200": (_preactivated(200), f"{_IDENTITY}, table 5"),
+}
+"""The plan and the source of every network for ImageNet, by name."""
+_FIGURE_4 = {letter: f"{_IDENTITY}, figure 4({letter}) and table 2" for letter in "abcde"}
+_A, _B, _C, _D, _E = VARIANTS[:5]
+CIFAR_NETWORKS: dict[str, tuple[NetworkPlan, str]] = {
+    "resnet20_cifar": (cifar_plan(20), f"{_RESNET}, section 4.2"),
+    "resnet32_cifar": (cifar_plan(32), f"{_RESNET}, section 4.2"),
+    "resnet44_cifar": (cifar_plan(44), f"{_RESNET}, section 4.2"),
+    "resnet56_cifar": (cifar_plan(56), f"{_RESNET}, section 4.2"),
+    "resnet110_cifar": (cifar_plan(110), f"{_RESNET}, section 4.2"),
+    "resnet1202_cifar": (cifar_plan(1202), f"{_RESNET}, section 4.2"),
+    "plain20_cifar": (cifar_plan(20, "plain"), f"{_RESNET}, section 4.2"),
+    "plain32_cifar": (cifar_plan(32, "plain"), f"{_RESNET}, section 4.2"),
+    "plain44_cifar": (cifar_plan(44, "plain"), f"{_RESNET}, section 4.2"),
+    "plain56_cifar": (cifar_plan(56, "plain"), f"{_RESNET}, section 4.2"),
+    "plain110_cifar": (cifar_plan(110, "plain"), f"{_RESNET}, section 4.2"),
+    "resnet164_cifar": (cifar_plan(164, block="bottleneck"), f"{_IDENTITY}, section 4"),
+    "resnet110_preact_a": (cifar_plan(110, _A), _FIGURE_4["a"]),
+    "resnet110_preact_b": (cifar_plan(110, _B), _FIGURE_4["b"]),
+    "resnet110_preact_c": (cifar_plan(110, _C), _FIGURE_4["c"]),
+    "resnet110_preact_d": (cifar_plan(110, _D), _FIGURE_4["d"]),
+    "resnet110_preact_e": (cifar_plan(110, _E), _FIGURE_4["e"]),
+    "resnet164_preact_a": (cifar_plan(164, _A, "bottleneck"), _FIGURE_4["a"]),
+    "resnet164_preact_b": (cifar_plan(164, _B, "bottleneck"), _FIGURE_4["b"]),
+    "resnet164_preact_c": (cifar_plan(164, _C, "bottleneck"), _FIGURE_4["c"]),
+    "resnet164_preact_d": (cifar_plan(164, _D, "bottleneck"), _FIGURE_4["d"]),
+    "resnet164_preact_e": (cifar_plan(164, _E, "bottleneck"), _FIGURE_4["e"]),
+    "resnet110_stochastic_depth": (cifar_plan(110, drop_path=0.5), f"{_DEPTH}, section 4"),
+    "resnet1202_stochastic_depth": (cifar_plan(1202, drop_path=0.5), f"{_DEPTH}, section 4"),
+}
+"""The same for 32x32 images; the variants (a) to (e) are those of the figure."""
 
-
-_register()
+for _name, (_plan, _source) in IMAGENET_NETWORKS.items():
+    define(_name, _plan, _source)
+for _name, (_plan, _source) in CIFAR_NETWORKS.items():
+    define_cifar(_name, _plan, _source)

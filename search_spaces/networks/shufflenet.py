@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nas.core.values import Shape
 from nas.errors import GraphError
 from nas.graph import Flatten, GlobalAvgPool, Graph, GraphBuilder, MaxPool
-from nas.types import Shape
-from search_spaces.blocks.convs import conv_norm_act
+from nas.space.networks import BuildNetwork, register_network
+from search_spaces.blocks.layers import conv_norm_act
 from search_spaces.blocks.shuffle import shuffle_v1, shuffle_v2
-from search_spaces.networks.registry import Build, linear_head, network
+from search_spaces.skeletons.small_images import linear_head
 
 REPEATS = (4, 8, 4)
 V1_WIDTHS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
@@ -59,6 +60,7 @@ def shufflenet_v1(input_shape: Shape, classes: int, width: float = 1.0, groups: 
 def shufflenet_v2(input_shape: Shape, classes: int, width: float = 1.0) -> Graph:
     """ShuffleNet v2 at ``width`` 0.5, 1, 1.5 or 2."""
     _check("ShuffleNet v2's width", width, V2_WIDTHS)
+    # the last entry is the 1x1 convolution before the pool
     *stages, last = V2_WIDTHS[width]
     b = GraphBuilder(input_shape)
     x = _stem(b, 24)
@@ -71,17 +73,25 @@ def shufflenet_v2(input_shape: Shape, classes: int, width: float = 1.0) -> Graph
     return _head(b, x, classes)
 
 
-def _register() -> None:
-    def v1(width: float) -> Build:
-        return lambda input_shape, classes: shufflenet_v1(input_shape, classes, width)
-
-    def v2(width: float) -> Build:
-        return lambda input_shape, classes: shufflenet_v2(input_shape, classes, width)
-
-    for width in (0.5, 1.0, 1.5, 2.0):
-        suffix = f"x{width:.1f}".replace(".", "_")
-        network(f"shufflenet_v1_{suffix}", "arXiv:1707.01083, table 1, three groups")(v1(width))
-        network(f"shufflenet_v2_{suffix}", "arXiv:1807.11164, table 5, as in torchvision")(v2(width))
+def _v1(width: float) -> BuildNetwork:
+    return lambda input_shape, classes: shufflenet_v1(input_shape, classes, width)
 
 
-_register()
+def _v2(width: float) -> BuildNetwork:
+    return lambda input_shape, classes: shufflenet_v2(input_shape, classes, width)
+
+
+_V1, _V2 = "arXiv:1707.01083, table 1, three groups", "arXiv:1807.11164, table 5, as in torchvision"
+IMAGENET_NETWORKS: dict[str, tuple[BuildNetwork, str]] = {
+    "shufflenet_v1_x0_5": (_v1(0.5), _V1),
+    "shufflenet_v1_x1_0": (_v1(1.0), _V1),
+    "shufflenet_v1_x1_5": (_v1(1.5), _V1),
+    "shufflenet_v1_x2_0": (_v1(2.0), _V1),
+    "shufflenet_v2_x0_5": (_v2(0.5), _V2),
+    "shufflenet_v2_x1_0": (_v2(1.0), _V2),
+    "shufflenet_v2_x1_5": (_v2(1.5), _V2),
+    "shufflenet_v2_x2_0": (_v2(2.0), _V2),
+}
+
+for _name, (_build, _source) in IMAGENET_NETWORKS.items():
+    register_network(_name, _source)(_build)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from nas.errors import GraphError
 from search_spaces.networks.resnet import IMAGENET_STEM, imagenet_stages
-from search_spaces.stages.named import define, define_cifar
-from search_spaces.stages.plan import Head, Plan, Stage, Stem
+from search_spaces.stages.plan import Head, NetworkPlan, Stage, Stem
+from search_spaces.stages.register import define, define_cifar
 
 
-def wrn(depth: int, k: int) -> Plan:
+def wrn(depth: int, k: int) -> NetworkPlan:
     """WRN-``depth``-``k`` for 32x32 images: a 3x3 of 16 channels, three groups of 16k, 32k, 64k channels.
 
     arXiv:1605.07146, table 1; ``depth`` is 6N + 4 with N blocks B(3,3) a group.
@@ -19,15 +19,31 @@ def wrn(depth: int, k: int) -> Plan:
         Stage("basic", (depth - 4) // 6, 16 * k * 2**i, down="first" if i else "none", variant="full_preactivation")
         for i in range(3)
     )
-    return Plan(Stem("conv", 16, 3, 1), stages, Head("norm_pool_fc"))
+    return NetworkPlan(Stem("conv", 16, 3, 1), stages, Head("norm_pool_fc"))
 
 
-def _register() -> None:
-    for layers, repeats in ((50, (3, 4, 6, 3)), (101, (3, 4, 23, 3))):
-        plan = Plan(IMAGENET_STEM, imagenet_stages("bottleneck", repeats, expansion=0.5))
-        define(f"wide_resnet{layers}_2", plan, "arXiv:1605.07146, section 3 (bottleneck WRN)")
-    for depth, k in ((16, 4), (16, 8), (22, 8), (28, 10), (28, 12), (40, 1), (40, 2), (40, 4), (40, 8)):
-        define_cifar(f"wrn_{depth}_{k}", wrn(depth, k), "arXiv:1605.07146, table 1")
+def _wide_resnet(repeats: tuple[int, int, int, int]) -> NetworkPlan:
+    return NetworkPlan(IMAGENET_STEM, imagenet_stages("bottleneck", repeats, expansion=0.5))
 
 
-_register()
+IMAGENET_NETWORKS: dict[str, tuple[NetworkPlan, str]] = {
+    "wide_resnet50_2": (_wide_resnet((3, 4, 6, 3)), "arXiv:1605.07146, section 3 (bottleneck WRN)"),
+    "wide_resnet101_2": (_wide_resnet((3, 4, 23, 3)), "arXiv:1605.07146, section 3 (bottleneck WRN)"),
+}
+CIFAR_NETWORKS: dict[str, NetworkPlan] = {
+    "wrn_16_4": wrn(16, 4),
+    "wrn_16_8": wrn(16, 8),
+    "wrn_22_8": wrn(22, 8),
+    "wrn_28_10": wrn(28, 10),
+    "wrn_28_12": wrn(28, 12),
+    "wrn_40_1": wrn(40, 1),
+    "wrn_40_2": wrn(40, 2),
+    "wrn_40_4": wrn(40, 4),
+    "wrn_40_8": wrn(40, 8),
+}
+"""All of them: arXiv:1605.07146, table 1."""
+
+for _name, (_plan, _source) in IMAGENET_NETWORKS.items():
+    define(_name, _plan, _source)
+for _name, _plan in CIFAR_NETWORKS.items():
+    define_cifar(_name, _plan, "arXiv:1605.07146, table 1")

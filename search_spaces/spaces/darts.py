@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import combinations
 
 from nas.space import Cells, Choose, register_space
-from search_spaces.genotypes import CELLS, Edge, cell_graph
-from search_spaces.large_skeleton import darts_cifar
+from search_spaces.genotypes.published import CELLS, Edge, cell_graph
+from search_spaces.skeletons.macro_decisions import CellSpace, on_skeleton
+from search_spaces.skeletons.published import darts_cifar
 
 OPERATIONS = (
     "max_pool_3x3",
@@ -23,13 +24,15 @@ PAIRS = tuple(tuple(combinations(range(node + 2), 2)) for node in range(NODES))
 """The pairs of distinct earlier states that each node may have as inputs."""
 
 
-@register_space("darts", source="arXiv:1806.09055, sections 2.1 and 3.1", width=16, depth=2)
-def darts(choose: Choose) -> Cells:
-    """Each node takes two distinct earlier states, one operation on each; all nodes are concatenated."""
+@register_space("darts", source="arXiv:1806.09055, sections 2.1 and 3.1", width=16, depth=2, kind=CellSpace)
+def darts(choose: Choose, *, macro: bool = False) -> Cells:
+    """Each node takes two distinct earlier states, one operation on each; all nodes are concatenated.
+
+    With ``macro`` the skeleton is chosen too, see :mod:`search_spaces.skeletons.macro_decisions`.
+    """
     concat = range(2, NODES + 2)
-    return Cells(
-        {kind: cell_graph(_edges(choose, kind), concat, stride) for kind, stride in CELLS.items()}, darts_cifar
-    )
+    cells = {kind: cell_graph(_edges(choose, kind), concat, stride) for kind, stride in CELLS.items()}
+    return on_skeleton(choose, cells, darts_cifar, macro)
 
 
 def _edges(choose: Choose, kind: str) -> list[Edge]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from nas.errors import SpaceError
 from nas.graph import Add, Concat, Graph, GraphBuilder, Named
 from nas.space import Cells, Choose, register_space
-from search_spaces.skeleton import cifar
+from search_spaces.skeletons.macro_decisions import CellSpace, on_skeleton
+from search_spaces.skeletons.small_images import cifar
 
 OPERATIONS = (
     "identity",
@@ -24,17 +25,21 @@ OPERATIONS = (
 )
 
 
-@register_space("nasnet", source="arXiv:1707.07012, section 3 and figure 3", width=16, depth=2)
-def nasnet(choose: Choose, nodes: int = 5) -> Cells:
-    """Two cells of ``nodes`` blocks; a block sums two operations on earlier outputs, unused blocks are concatenated."""
+@register_space("nasnet", source="arXiv:1707.07012, section 3 and figure 3", width=16, depth=2, kind=CellSpace)
+def nasnet(choose: Choose, nodes: int = 5, *, macro: bool = False) -> Cells:
+    """Two cells of ``nodes`` blocks; a block sums two operations on earlier outputs, unused blocks are concatenated.
+
+    With ``macro`` the skeleton is chosen too, see :mod:`search_spaces.skeletons.macro_decisions`.
+    """
     check_nodes("nasnet", nodes)
-    return Cells({kind: choose_cell(choose, kind, nodes, OPERATIONS) for kind in ("normal", "reduction")}, cifar)
+    cells = {kind: choose_cell(choose, kind, nodes, OPERATIONS) for kind in ("normal", "reduction")}
+    return on_skeleton(choose, cells, cifar, macro)
 
 
 def check_nodes(space: str, nodes: object) -> None:
     """Refuse a number of blocks a cell that is not from 1 to 12."""
     if type(nodes) is not int or not 1 <= nodes <= 12:
-        raise SpaceError(f"space '{space}': nodes must be a whole number from 1 to 12, found {nodes!r}")
+        raise SpaceError(f"space '{space}': nodes must be an integer from 1 to 12, found {nodes!r}")
 
 
 def choose_cell(choose: Choose, kind: str, nodes: int, operations: tuple[str, ...]) -> Graph:

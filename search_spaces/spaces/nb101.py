@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nas.core.values import Task
 from nas.errors import Infeasible, SpaceError, unknown
-from nas.graph import (
-    Add,
-    BatchNorm,
-    ChannelSlice,
-    Concat,
-    Conv,
-    Graph,
-    GraphBuilder,
-    MaxPool,
-    Named,
-    Relu,
-    cells_key,
-)
+from nas.graph import Add, BatchNorm, ChannelSlice, Concat, Conv, Graph, GraphBuilder, MaxPool, Named, Relu, cells_key
 from nas.space import Choose, register_space
-from nas.types import Task
-from search_spaces.skeleton import check_size, classifier, stage_depths
+from nas.space.skeletons import Support, supports
+from search_spaces.skeletons.small_images import check_size, classifier, stage_depths
 
 OPERATIONS = ("conv3x3", "conv1x1", "maxpool3x3")
 VERTICES = 7
@@ -68,6 +57,7 @@ class Nb101Cell:
             terms.append(b(Named("projection"), states[0], name=f"projection{v}"))
         return terms
 
+    @supports(Support(depths=True, reductions=True))
     def network(
         self, task: Task, width: int, depth: int, *, depths: Sequence[int] | None = None, reductions: int = 0
     ) -> Graph:

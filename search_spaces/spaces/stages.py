@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
+from nas.core.values import Task, Value
 from nas.space import SPACES, Choose, Network, Space
-from nas.types import Architecture, Value
+from nas.space.scalable import UNKNOWN_SEARCH, SearchedAt
+from nas.types import Architecture
 from search_spaces.stages import PLANS, build
-from search_spaces.stages.build import BASE_WIDTH, check_plan
-from search_spaces.stages.plan import Plan, choose_plan
+from search_spaces.stages.builder import BASE_WIDTH, check_plan
+from search_spaces.stages.plan import choose_plan
 from search_spaces.stages.prior import Prior
+from search_spaces.stages.register import SPACE, ScalablePlan, architecture_of
 
-NAME = "stages"
 COMPLETIONS = 20
 """How often the prior is asked to complete a changed network."""
 
@@ -29,7 +30,7 @@ def stages(choose: Choose) -> Network:
     """
     plan = choose_plan(choose)
     check_plan(plan)
-    return Network(partial(build, plan))
+    return Network(partial(build, plan), widths=(1, 1))
 
 
 class StagesSpace(Space):
@@ -40,10 +41,10 @@ class StagesSpace(Space):
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Return a network of one family of blocks with sensible numbers; infeasible ones are drawn again."""
-        return self._feasible(lambda: Prior(rng))
+        return self.draw(lambda: Prior(rng))
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """Return a copy with one decision chosen anew among all options."""
+        """Return a copy with another option for one decision, of all that there are."""
         return self._completed(super().mutate(architecture, rng), (architecture,), rng)
 
     def crossover(self, one: Architecture, other: Architecture, rng: np.random.Generator) -> Architecture:
@@ -59,8 +60,8 @@ class StagesSpace(Space):
         self, child: Architecture, parents: Sequence[Architecture], rng: np.random.Generator
     ) -> Architecture:
         """Draw from the prior what no parent has decided; keep the child as it is where that is not feasible."""
-        known = {name for parent in parents for name, _ in parent.decisions}
-        kept = {name: value for name, value in child.decisions if name in known}
+        known = {name for parent in parents for name in parent.decisions}
+        kept = {name: value for name, value in child.decisions.items() if name in known}
         drawn = self._drawn(kept, rng) if len(kept) < len(child.decisions) else None
         return child if drawn is None else drawn
 
@@ -68,27 +69,29 @@ class StagesSpace(Space):
         """Keep the decisions ``kept`` and draw the others from the prior; None where that is infeasible."""
         for _ in range(COMPLETIONS):
             prior = Prior(rng, kept)
-            architecture = self._try(prior)
+            architecture = self.attempt(prior)
             if architecture is not None or not prior.drew:
                 return architecture
         return None
 
-    def with_args(self, args: Mapping[str, Value]) -> Space:
-        """Return the space with other arguments; an unknown one raises :class:`ConfigError`."""
-        return StagesSpace(self.name, self.function, {**self.args, **args}, self.source, self.width, self.depth)
+    def scalable(
+        self,
+        architecture: Architecture,
+        task: Task,
+        width: int | None = None,
+        depth: int | None = None,
+        searched: SearchedAt = UNKNOWN_SEARCH,
+    ) -> ScalablePlan:
+        """Return the table of ``architecture``; for images of any size it keeps the size of its search."""
+        self.describe(architecture)  # refuses decisions that do not fit the space
+        wide, deep = width or searched.width or self.width, depth or searched.depth or self.depth
+        plan = choose_plan(lambda name, options: architecture[name])
+        return ScalablePlan(task.name, task, plan, wide, deep, architecture=architecture)
 
 
-SPACES.add(NAME, StagesSpace(NAME, stages, source="arXiv:1512.03385, table 1, to arXiv:1905.11946", width=BASE_WIDTH))
+SPACES.add(SPACE, StagesSpace(SPACE, stages, source="arXiv:1512.03385, table 1, to arXiv:1905.11946", width=BASE_WIDTH))
 
 
 def start_architecture(name: str) -> Architecture:
     """Return the named network as a point of ``stages``, e.g. "resnet18"; an unknown name raises ConfigError."""
-    decisions: dict[str, Value] = {}
-    plan: Plan = PLANS[name]
-
-    def choose(decision: str, options: Any) -> Any:
-        decisions[decision] = plan(decision, options)
-        return decisions[decision]
-
-    choose_plan(choose)
-    return Architecture(NAME, tuple(decisions.items()))
+    return architecture_of(PLANS[name])

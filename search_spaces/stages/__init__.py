@@ -1,7 +1,7 @@
 """Networks as tables: a stem, at most nine stage records and a head; the values behind the space ``stages``."""
 
-from search_spaces.stages.build import build
-from search_spaces.stages.named import PLANS, define
-from search_spaces.stages.plan import MOST_STAGES, Head, Plan, Stage, Stem
+from search_spaces.stages.builder import build
+from search_spaces.stages.plan import MOST_STAGES, Head, NetworkPlan, Stage, Stem
+from search_spaces.stages.register import PLANS, define
 
-__all__ = ["MOST_STAGES", "PLANS", "Head", "Plan", "Stage", "Stem", "build", "define"]
+__all__ = ["MOST_STAGES", "PLANS", "Head", "NetworkPlan", "Stage", "Stem", "build", "define"]

@@ -8,10 +8,11 @@ default.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from nas.types import Value
+from nas.core.values import Value
+from nas.space import Choose
 from search_spaces.blocks.fire import BYPASSES
 from search_spaces.blocks.residual import SHORTCUTS, VARIANTS
 
@@ -51,7 +52,7 @@ STAGE_OPTIONS: dict[str, tuple[Value, ...]] = {
     "stride_in": ("3x3", "1x1"),
     "bypass": BYPASSES,
     "activation": ACTIVATIONS,
-    "norm": (*NORMS, "lrn"),
+    "norm": (*NORMS, "lrn"),  # local response norm, behind the activation of a convolution
 }
 HEAD_OPTIONS: dict[str, tuple[Value, ...]] = {
     "kind": ("pool_fc", "act_pool_fc", "norm_pool_fc", "conv_pool_fc", "fc", "conv_classes"),
@@ -71,12 +72,6 @@ _OWN_FIELDS: dict[str, tuple[str, ...]] = {
     "separable": (),
     "inverted": ("expansion",),
 }
-
-
-class Choice(Protocol):
-    """What reads a record: :class:`nas.space.Choose`, or a look-up in a finished plan."""
-
-    def __call__(self, name: str, options: Sequence[Any], /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -101,6 +96,13 @@ class Stem:
         if self.kind == "none":
             return field == "kind"
         return self.kind == "conv_act" or field not in ("activation", "norm")
+
+    @property
+    def reduction(self) -> int:
+        """The factor by which the resolution falls."""
+        if self.kind == "none":
+            return 1
+        return self.stride * (1 if self.pool == "none" else 2)
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Plan:
+class NetworkPlan:
     """A network of stages. ``scale_width`` and ``scale_depth`` are the multipliers of MobileNet and EfficientNet.
 
     ``drop_path`` is the rate 1 - p_L of stochastic depth in the last unit; it grows linearly from the first.
@@ -185,7 +187,7 @@ class Plan:
     scale_depth: float = 1.0
     drop_path: float = 0.0
 
-    def __call__(self, name: str, options: Sequence[Any], /) -> Any:
+    def __call__(self, name: str, options: Sequence[Any]) -> Any:
         """Look a decision up in this plan, so that a plan can make the choices that describe it."""
         if name == "stages":
             return len(self.stages)
@@ -195,29 +197,24 @@ class Plan:
         return getattr(self.stages[int(part[5:]) - 1] if part.startswith("stage") else getattr(self, part), field)
 
 
-def choose_plan(choose: Choice) -> Plan:
+def choose_plan(choose: Choose) -> NetworkPlan:
     """Make every decision of a plan, in order."""
     count = choose("stages", tuple(range(1, MOST_STAGES + 1)))
-    stem = _choose_stem(choose)
-    stages = tuple(_choose_stage(choose, f"stage{i}") for i in range(1, count + 1))
-    kind = choose("head.kind", HEAD_OPTIONS["kind"])
-    chosen = {
-        f.name: choose(f"head.{f.name}", HEAD_OPTIONS[f.name]) for f in fields(Head)[1:] if Head(kind).uses(f.name)
-    }
-    head = Head(kind, **chosen)
+
+    # after the kind of a stem or head, the fields that it uses
+    def part(name: str, kind: type[Stem] | type[Head], options: dict[str, tuple[Value, ...]]) -> Any:
+        chosen = kind(choose(f"{name}.kind", options["kind"]))
+        used = [f.name for f in fields(kind)[1:] if chosen.uses(f.name)]
+        return replace(chosen, **{field: choose(f"{name}.{field}", options[field]) for field in used})
+
+    stem = part("stem", Stem, STEM_OPTIONS)
+    stages = []
+    for i in range(1, count + 1):
+        chosen: dict[str, Any] = {}
+        for name, options in STAGE_OPTIONS.items():
+            if _stage_uses(name, chosen.get("block", "conv"), chosen.get("down", "none")):
+                chosen[name] = choose(f"stage{i}.{name}", options)
+        stages.append(Stage(**chosen))
+    head = part("head", Head, HEAD_OPTIONS)
     width, depth = choose("scale_width", SCALE_WIDTHS), choose("scale_depth", SCALE_DEPTHS)
-    return Plan(stem, stages, head, width, depth, choose("drop_path", DROP_PATHS))
-
-
-def _choose_stem(choose: Choice) -> Stem:
-    kind = choose("stem.kind", STEM_OPTIONS["kind"])
-    used = [f.name for f in fields(Stem)[1:] if Stem(kind).uses(f.name)]
-    return Stem(kind, **{name: choose(f"stem.{name}", STEM_OPTIONS[name]) for name in used})
-
-
-def _choose_stage(choose: Choice, stage: str) -> Stage:
-    chosen: dict[str, Any] = {}
-    for name, options in STAGE_OPTIONS.items():
-        if _stage_uses(name, chosen.get("block", "conv"), chosen.get("down", "none")):
-            chosen[name] = choose(f"{stage}.{name}", options)
-    return Stage(**chosen)
+    return NetworkPlan(stem, tuple(stages), head, width, depth, choose("drop_path", DROP_PATHS))

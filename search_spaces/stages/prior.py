@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from nas.core.values import Value
 from nas.space.choices import Options
-from nas.types import Value
 from search_spaces.stages.plan import WIDTHS
 
 _SHARED = ("block", "variant", "se", "activation", "norm", "expansion", "groups")
@@ -90,42 +90,28 @@ def sensible(name: str, made: Mapping[str, Any]) -> tuple[Value, ...] | None:
     part, _, field = name.partition(".")
     if part == "stem":
         return _STEM[field]
-    if part.startswith("stage") and field:
-        return _stage(int(part[5:]), field, made)
-    return _head(made) if name == "head.kind" else _OTHER.get(name)
+    if name == "head.kind":
+        preactivated = made.get("stage1.variant") == "full_preactivation"
+        if preactivated or made["stage1.block"] == "dense":
+            return ("norm_pool_fc",)
+        return ("conv_classes",) if made["stage1.block"] == "fire" else ("pool_fc", "conv_pool_fc")
+    if not part.startswith("stage") or not field:
+        return _OTHER.get(name)
 
-
-def _stage(i: int, field: str, made: Mapping[str, Any]) -> tuple[Value, ...] | None:
-    block = made.get(f"stage{i}.block")
-    first = made.get(f"stage1.{field}")
+    # a stage is like the first one, and the activation is that of the stem
+    i, block, first = int(part[5:]), str(made.get(f"{part}.block")), made.get(f"stage1.{field}")
     if i > 1 and field in _SHARED and first is not None:
         return (first,)
     if field == "activation" and "stem.activation" in made:
         return (made["stem.activation"],)
-    if field == "width":
-        return _widths(i, str(block), made)
-    if field == "down":
-        return ("none",) if i == 1 else ("none", _downs(str(block)))
-    if field == "expansion":
-        return _EXPANSIONS[str(block)]
-    return _STAGE.get(field)
-
-
-def _widths(i: int, block: str, made: Mapping[str, Any]) -> tuple[Value, ...]:
-    if block == "dense":
+    # widths never fall and at most double, growths of dense blocks stay
+    if field == "width" and block == "dense":
         return (made["stage1.width"],) if i > 1 and made["stage1.block"] == "dense" else _GROWTHS
-    before = int(made.get("stem.width", _NARROWEST) if i == 1 else made[f"stage{i - 1}.width"])
-    return tuple(width for width in WIDTHS if before <= width <= max(before, min(2 * before, _WIDEST)))
-
-
-def _downs(block: str) -> str:
-    if block == "dense":
-        return "transition"
-    return "pool_before" if block in ("conv", "fire") else "first"
-
-
-def _head(made: Mapping[str, Any]) -> tuple[Value, ...]:
-    preactivated = made.get("stage1.variant") == "full_preactivation"
-    if preactivated or made["stage1.block"] == "dense":
-        return ("norm_pool_fc",)
-    return ("conv_classes",) if made["stage1.block"] == "fire" else ("pool_fc", "conv_pool_fc")
+    if field == "width":
+        before = int(made.get("stem.width", _NARROWEST) if i == 1 else made[f"stage{i - 1}.width"])
+        return tuple(width for width in WIDTHS if before <= width <= max(before, min(2 * before, _WIDEST)))
+    # the resolution halves where the family does it
+    if field == "down":
+        own = "transition" if block == "dense" else "pool_before" if block in ("conv", "fire") else "first"
+        return ("none",) if i == 1 else ("none", own)
+    return _EXPANSIONS[block] if field == "expansion" else _STAGE.get(field)

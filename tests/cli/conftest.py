@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from wrong_files import write_files, write_results
 
-from nas import plugins
+from nas.core import plugins
 from nas.evaluators import EVALUATORS
 from nas.graph import PRIMITIVES
-from nas.searchers import SCHEDULERS, SEARCHERS
+from nas.schedulers import SCHEDULERS
+from nas.searchers import SEARCHERS
 from nas.space import SPACES
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from mistakes import SEARCH, TABLE, cases
 
-from nas.cli import main
+from nas.cli.main import main
 from nas.errors import ConfigError
-from nas.table import load_table
+from nas.tables.benchmark_table import load_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,7 +50,7 @@ PROCESSES = [
     ("serach", "unknown command 'serach'"),
     (f"{SEARCH} --trails 3", "did you mean '--trials'?"),
     (f"{SEARCH} --config {{in}}/binary.toml", "is not text"),
-    (f"{TABLE} --space table --table {{in}}/pickled.npz --reward accuracy", "not a readable .npz"),
+    (f"{TABLE} --space table --table {{in}}/pickled.npz --reward accuracy", "is of Python objects"),
     ("inspect {in}/graph_groups.json", "groups must divide"),
     ("resume damaged --results-dir {out}", "line 1 is damaged"),
     ("check {in}/counting_space.py", "no memory of earlier calls"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import itertools
 import json
@@ -17,11 +18,11 @@ import numpy as np
 import pytest
 from wrong_files import EDGES, GRAPH, OPERATIONS, SPACE_PLUGIN
 
-from nas.cli import build_parser, main
-from nas.run.journal import read
+from nas.cli.main import build_parser, main
+from nas.runs.journal import read
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "ray", "optuna", "sklearn", "numpy", "matplotlib", "rich")
+HEAVY = ("torch", "ray", "optuna", "sklearn", "numpy", "rich")
 TABLE = "search --results-dir {out} --space nb201 --table {in}/good.npz --reward accuracy --dataset small --trials 12"
 FLAT = "search --results-dir {out} --space nb201 --plugin {in}/good.py --evaluator flat --trials 6 --depth 1"
 
@@ -72,10 +73,11 @@ def test_help_of_a_command_names_its_flags(command, capsys):
     out = capsys.readouterr().out
     commands = build_parser()[1]
     if not command:
-        assert all(re.search(rf"^ +{name} +\S", out, re.MULTILINE) for name in commands)
+        assert all(re.search(rf"^ +{name}\b", out, re.MULTILINE) for name in commands)
         return
-    flags = [flag for action in commands[command]._actions for flag in action.option_strings]
-    texts = [action.help for action in commands[command]._actions]
+    shown = [action for action in commands[command]._actions if action.help != argparse.SUPPRESS]
+    flags = [flag for action in shown for flag in action.option_strings]
+    texts = [action.help for action in shown]
     assert "--help" in flags
     assert all(flag in out for flag in flags)
     assert all(texts)
@@ -115,7 +117,7 @@ def test_the_version(capsys):
             ["auto", "evolution", "local", "optuna:NAME", "predictor", "random", "population=20, tournament=10"],
         ),
         ("evaluators", ["table", "train"]),
-        ("datasets", ["cifar10", "digits", "fashion-mnist"]),
+        ("datasets", ["cifar10", "digits", "fashion-mini", "fashion-mnist"]),
         ("primitives", ["conv", "linear", "max_pool", "named"]),
     ],
 )
@@ -186,7 +188,7 @@ def test_a_search_with_a_table_leaves_everything(nas, full_table, tmp_path):
     own |= {"report.md", "report.html"}
     random = {f"random/{name}" for name in ("config.toml", "environment.json", "journal.jsonl")}
     assert names == own | random | {f"best/{name}.json" for name in ("architecture", "graph")} | {
-        f"figures/{name}.png" for name in ("progress", "cost")
+        f"figures/{name}.svg" for name in ("progress", "cost")
     }
     assert out.startswith("best: trial ")
     assert "test_accuracy" in out
@@ -255,7 +257,7 @@ def test_report_rewrites_identical_files(nas, tmp_path, tree):
     nas(f"{FLAT} --name one")
     folder = tmp_path / "results" / "one"
     before = tree(folder)
-    for name in ("summary.json", "trials.csv", "report.md", "figures/progress.png", "figures/cost.png"):
+    for name in ("summary.json", "trials.csv", "report.md", "figures/progress.svg", "figures/cost.svg"):
         (folder / name).unlink()
     nas("report one --results-dir {out}")
     assert tree(folder) == before
@@ -318,8 +320,23 @@ def test_a_search_whose_trials_all_fail_says_so(nas, tmp_path):
     assert "ValueError: planted in the evaluator" in out
 
 
+def test_a_limit_of_seconds_that_nothing_meets_is_told_with_the_quickest_network(nas, monkeypatch):
+    seconds = itertools.count(59, -1)
+    monkeypatch.setattr("nas.training.trainer.epoch_seconds", lambda *_, **how: float(next(seconds)))
+    out = nas(
+        "search --results-dir {out} --space nb201 --width 2 --depth 1 --dataset digits --train-images 60 --epochs 1 "
+        "--searcher evolution --max-trial-seconds 4 --name one",
+        code=1,
+    )
+    # 59 s to 30 s
+    told = (
+        "all 30 networks were too slow for --max-trial-seconds 4, at best: training for 1 epoch would take about 30 s"
+    )
+    assert told in " ".join(out.split())
+
+
 def test_limits_that_nothing_meets_are_told_with_the_smallest_network(nas, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.run.loop.BARREN", 20)
+    monkeypatch.setattr("nas.engine.loop.MAX_FREE_PROPOSALS", 20)
     out = nas(f"{FLAT} --name one --max-macs 10 --baseline random", code=1)
     smallest = min(e["macs"] for e in read(tmp_path / "results/one/journal.jsonl") if e["event"] == "asked")
     assert "all 20 proposals were over the limits (--max-macs 10): the smallest had" in out

@@ -7,14 +7,16 @@ import shlex
 
 import pytest
 
-from nas.cli import main
-from nas.forecast import Announcer, Forecast, cost, epoch_seconds
-from nas.run.config import RunConfig
-from nas.run.status import Progress
-from nas.types import Architecture, Metrics, Proposal, Trial, WorkerState
+from nas.cli.main import main
+from nas.engine.assemble import build_search, with_defaults
+from nas.engine.config import RunConfig, RunOptions
+from nas.engine.forecast import Announcer, Forecast, cost, epoch_seconds
+from nas.engine.forecast import forecast as measured_forecast
+from nas.runs.progress import Progress
+from nas.types import Architecture, Metrics, Outcome, Proposal, Trial, WorkerState
 
-TRAININGS = RunConfig(
-    evaluator="train", trials=100, epochs=3, final_seeds=3, final_epochs=10, baseline="random", scheduler="none"
+TRAININGS = RunConfig.from_json(
+    {"evaluator": "train", "trials": 100, "epochs": 3, "final_seeds": 3, "final_epochs": 10, "baseline": "random"}
 )
 SLOW = """
 import time
@@ -118,7 +120,8 @@ def forecast(tmp_path, capsys):
 
 
 def test_the_flag_measures_trainings(forecast):
-    flags = "--space nb201 --depth 1 --width 4 --train-images 64 --trials 5 --epochs 2 --final-epochs 3 --final-seeds 1"
+    flags = "--space nb201 --depth 1 --width 4 --dataset digits --train-images 64 --trials 5 --epochs 2 "
+    flags += "--final-epochs 3 --final-seeds 1"
     number = r"[\d.]+ (s|min)"
     assert re.fullmatch(
         rf"forecast: 5 trials x 2 epochs x {number} / 1 worker = {number}; random search the same; "
@@ -152,3 +155,19 @@ def test_what_cannot_be_forecast_is_an_error_of_one_line(forecast, flags, messag
     assert error.startswith("error: ")
     assert message in error
     assert all(note.startswith("measuring") for note in notes)
+
+
+def test_the_forecast_of_a_search_that_refuses_what_is_slow_is_of_the_others(monkeypatch):
+    config = with_defaults(
+        RunOptions(
+            space="nb201", dataset="digits", width=2, depth=1, train_images=60, trials=6, epochs=2, max_trial_seconds=8
+        )
+    )
+    for seconds, mean in (((1.0, 3.0, 5.0), 2.0), ((5.0, 6.0, 7.0), 5.0)):
+
+        def measured(executor, jobs, seconds=seconds):
+            assert all("max_trial_seconds" not in job.settings for job in jobs)
+            return [Outcome(job.index, Metrics(1.0), job.epochs * s) for job, s in zip(jobs, seconds, strict=True)]
+
+        monkeypatch.setattr("nas.engine.forecast._run", measured)
+        assert f"x {mean:.1f} s" in measured_forecast(config, build_search(config))

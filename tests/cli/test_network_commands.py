@@ -13,21 +13,32 @@ from typing import Any
 import pytest
 from wrong_files import GRAPH
 
-from nas.cli import main
+from nas.cli.main import main
 
 Nas = Callable[[str], str]
 Look = Callable[[Path], dict[str, bytes | None]]
 SEARCH = "search --results-dir {out}/results --trials 2"
 
 WRONG = {
-    "unknown network": ("inspect resnet51", "unknown network, genotype or file 'resnet51'; did you mean 'resnet50'?"),
+    "unknown network": (
+        "inspect resnet51",
+        "genotype or file 'resnet51'; did you mean 'resnet50'?",
+    ),
     "unknown network to draw": ("draw resnet51 -o {out}/x.svg", "did you mean 'resnet50'?"),
     "unknown network as source": ("source vgg61 -o {out}/x.py", "did you mean 'vgg1"),
-    "unknown genotype": ("inspect DARTS_V3", "unknown network, genotype or file 'DARTS_V3'; did you mean 'DARTS_V"),
+    "unknown genotype": (
+        "inspect DARTS_V3",
+        "genotype or file 'DARTS_V3'; did you mean 'DARTS_V",
+    ),
     "unknown list": ("list network", "unknown list 'network'; did you mean 'networks'?"),
     "unknown cell": ("draw DARTS_V2 --cell norml -o {out}/x.svg", "unknown cell 'norml'; did you mean 'normal'?"),
     "cell of a network": ("draw resnet18 --cell normal -o {out}/x.svg", "unknown cell 'normal' (known: none)"),
-    "picture's suffix": ("draw resnet18 -o {out}/x.png", "-o must be a file that ends in .svg, found '{out}/x.png'"),
+    "picture's suffix": (
+        "draw resnet18 -o {out}/x.png",
+        "-o must be a file that ends in .svg, .graphml, .dot or .json, found '{out}/x.png'",
+    ),
+    "drawing's format": ("draw resnet18 --format dott -o {out}/x.gv", "unknown format 'dott'; did you mean 'dot'?"),
+    "level of dot": ("draw resnet18 --level 1 -o {out}/x.dot", "--level is for SVG; dot has every node"),
     "source's suffix": ("source resnet18 -o {out}/x.txt", "-o must be a file that ends in .py, found '{out}/x.txt'"),
     "no suffix": ("source resnet18 -o {out}/x", "-o must be a file that ends in .py"),
     "empty output": ("draw resnet18 -o ''", "-o must be a file that ends in .svg"),
@@ -41,32 +52,32 @@ WRONG = {
     "small image to draw": ("draw vgg16 --input 3,16,16 -o {out}/x.svg", "does not fit an input of 1"),
     "small image as source": ("source vgg16 --input 3,16,16 -o {out}/x.py", "does not fit an input of 1"),
     "small image for a graph": ("inspect {in}/graph.json --input 3,0,8", "--input must be C,H,W"),
-    "width of a network": ("inspect resnet18 --width 8", "--width goes with an architecture or a genotype"),
-    "depth of a network": ("inspect resnet18 --depth 8", "--depth goes with an architecture or a genotype"),
+    "width of a network": ("inspect lenet5 --width 8", "--width: 'lenet5' has a size of its own"),
+    "depth of a network": ("inspect lenet5 --depth 8", "--depth: 'lenet5' has a size of its own"),
     "heads of a network without": ("inspect resnet18 --aux", "network 'resnet18' has no auxiliary heads"),
-    "heads of a genotype": ("inspect DARTS_V2 --aux", "--aux goes with a named network"),
-    "heads of an architecture": ("inspect {in}/arch_good.json --aux", "--aux goes with a named network"),
-    "heads of a graph": ("inspect {in}/graph.json --aux", "--aux goes with a named network"),
-    "classes of a graph": ("inspect {in}/graph.json --classes 5", "is a graph and has the classes it has"),
-    "two numbers": ("inspect resnet18 --input 3,32", "--input must be C,H,W: three whole numbers"),
-    "no pixels": ("inspect resnet18 --input 3,0,32", "--input must be C,H,W: three whole numbers"),
+    "no room for heads": ("inspect DARTS_V2 --aux --input 3,8,8", "images of 3x8x8 leave no room for them"),
+    "heads of an architecture": ("inspect {in}/arch_good.json --aux", "has no auxiliary heads"),
+    "heads of a graph": ("inspect {in}/graph.json --aux", "network 'graph' has no auxiliary heads"),
+    "classes of a graph": ("inspect {in}/graph.json --classes 5", "cannot be built for 5"),
+    "two numbers": ("inspect resnet18 --input 3,32", "--input must be C,H,W: three integers"),
+    "no pixels": ("inspect resnet18 --input 3,0,32", "--input must be C,H,W: three integers"),
     "endless number": (f"inspect resnet18 --input 3,32,{'9' * 5000}", "--input must be C,H,W"),
     "no classes": ("inspect resnet18 --classes 0", "--classes must be at least 1, found 0"),
     "classes in words": ("inspect resnet18 --classes ten", "--classes"),
-    "level": ("draw resnet18 --level 0 -o {out}/x.svg", "level must be a whole number of at least 1, found 0"),
+    "level": ("draw resnet18 --level 0 -o {out}/x.svg", "level must be an integer of at least 1, found 0"),
     "class name": ("source resnet18 --class-name 1x -o {out}/x.py", "found '1x'"),
     "class name is Python's": ("source resnet18 --class-name class -o {out}/x.py", "found 'class'"),
     "class name is torch's": ("source resnet18 --class-name torch -o {out}/x.py", "found 'torch'"),
-    "start from nonsense": (f"{SEARCH} --start-from nonsense", "unknown network of the space stages 'nonsense'"),
+    "start from nonsense": (f"{SEARCH} --start-from nonsense", "--start-from nonsense: unknown run, network"),
     "start from a slip": (f"{SEARCH} --start-from resnt18", "did you mean 'resnet18'?"),
     "start from a network that is no point": (
         f"{SEARCH} --start-from googlenet",
-        "--start-from: unknown network of the space stages 'googlenet'",
+        "--start-from googlenet: it is no point of a search space",
     ),
     "start from a missing file": (f"{SEARCH} --start-from {{in}}/none.json", "file '{in}/none.json' does not exist"),
     "start from a graph": (
         f"{SEARCH} --start-from {{in}}/graph.json",
-        "--start-from {in}/graph.json: not an architecture",
+        "--start-from {in}/graph.json: it is no point of a search space",
     ),
     "start from a damaged file": (
         f"{SEARCH} --start-from {{in}}/arch_missing.json",
@@ -229,6 +240,6 @@ def test_a_write_that_fails_leaves_the_old_file(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nas.files.os.fsync", full)
+    monkeypatch.setattr("nas.core.files.os.fsync", full)
     assert main(shlex.split(filled(command, folders))) == 2
     assert tree(out) == before

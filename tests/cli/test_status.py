@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import main
-from nas.run.journal import read
+from nas.cli.main import main
+from nas.runs.journal import read
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = '''"""An evaluator that waits for a file, and fails where the key says so."""

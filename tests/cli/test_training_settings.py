@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.cli import main
-from nas.run.config import RunConfig
-from nas.study import assemble, completed
+from nas.cli.main import main
+from nas.engine.assemble import build_search, with_defaults
+from nas.engine.config import RunConfig, RunOptions
 
 SEARCH = "search --results-dir {tmp}/results --name new --space darts --width 2 --trials 2"
 FLAT = f"{SEARCH} --plugin {{in}}/good.py --evaluator flat --space nb201"
@@ -42,9 +42,18 @@ BAD_RECIPES = [
     ("--recipe {tmp}/views.json", "test_size 16 is too large for images of 8 x 8"),
     ("--recipe {tmp}/number.json --config {tmp}/number.toml", "--recipe must be text or a table, found 3"),
     ("--time-limit 0", "--time-limit must be at least 1, found 0"),
-    ("--time-limit soon", "--time-limit must be a whole number"),
+    ("--time-limit soon", "--time-limit must be an integer"),
+    ("--max-trial-seconds 0", "--max-trial-seconds must be at least 0.001, found 0"),
+    ("--max-trial-seconds soon", "--max-trial-seconds must be a number, found 'soon'"),
+    ("--precision fp8", "--precision must be float32, bf16 or auto, found 'fp8'"),
 ]
-NOT_TRAINED = [("--recipe proxy", "--recipe"), ("--final-recipe proxy", "--final-recipe"), ("--time-limit 9", "--time")]
+NOT_TRAINED = [
+    ("--recipe proxy", "--recipe"),
+    ("--final-recipe proxy", "--final-recipe"),
+    ("--time-limit 9", "--time"),
+    ("--max-trial-seconds 9", "--max-trial-seconds goes with the evaluator 'train'"),
+    ("--precision auto", "--precision goes with the evaluator 'train'"),
+]
 DATA = [
     ("--dataset digits --image-size 8", "its images have a size of their own; image_size is for folder"),
     ("--dataset folder --data-dir {tmp}/good --image-size 0", "--image-size must be at least 1, found 0"),
@@ -128,7 +137,8 @@ def filled(command: str, files: Path, wrong_files: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [(f"{SEARCH} {flags}", words) for flags, words in BAD_RECIPES + DATA]
+    [(f"{SEARCH} --dataset digits {flags}", words) for flags, words in BAD_RECIPES]
+    + [(f"{SEARCH} {flags}", words) for flags, words in DATA]
     + [(f"{FLAT} {flags}", f"{words}") for flags, words in NOT_TRAINED],
 )
 def test_refused_with_one_line_before_anything_is_written(command, words, files, wrong_files, capsys):
@@ -157,15 +167,17 @@ def test_refused_with_one_line_before_anything_is_written(command, words, files,
     ],
 )
 def test_a_named_recipe_brings_its_epochs_and_flags_override_them(given, epochs, final_epochs):
-    config = completed(RunConfig.from_json({"trials": 2, **given}))
-    assert (config.epochs, config.final_epochs) == (epochs, final_epochs)
-    assert completed(config) == config
+    config = with_defaults(RunOptions.from_json({"trials": 2, **given}))
+    assert (config.train.epochs, config.comparison.epochs) == (epochs, final_epochs)
+    assert with_defaults(RunOptions.from_json(config.to_json())) == config
 
 
 def test_every_number_of_a_recipe_reaches_the_jobs():
-    config = completed(RunConfig.from_json({"recipe": {"base": "nb201-12", "batch_size": 64}, "final_recipe": "proxy"}))
-    study = assemble(config)
-    from nas.training.recipes import named_recipe
+    config = with_defaults(
+        RunOptions.from_json({"recipe": {"base": "nb201-12", "batch_size": 64}, "final_recipe": "proxy"})
+    )
+    study = build_search(config)
+    from nas.training.published_recipes import named_recipe
 
     assert study.settings.job["recipe"] == {**named_recipe("nb201-12").to_json(), "batch_size": 64}
     assert study.final_job["recipe"] == named_recipe("proxy").to_json()
@@ -180,7 +192,7 @@ def _toml(config: RunConfig) -> str:
 
 def test_a_configuration_of_an_earlier_version_trains_as_it_did():
     old = {"evaluator": "train", "dataset": "digits", "threads": 1, "searcher": "random", "baseline": "none"}
-    study = assemble(RunConfig.from_json({"epochs": 3, "final_epochs": 10, **old}))
+    study = build_search(RunConfig.from_json({"epochs": 3, "final_epochs": 10, **old}))
     from nas.training.recipe import default_recipe
 
     assert study.settings.job["recipe"] == study.final_job["recipe"] == default_recipe("digits").to_json()
@@ -190,8 +202,8 @@ def test_a_configuration_of_an_earlier_version_trains_as_it_did():
 def test_a_run_goes_on_without_its_recipe_file(tmp_path, capsys):
     recipe = tmp_path / "mine.json"
     recipe.write_text(json.dumps({"learning_rate": 0.05, "batch_size": 32, "crop_padding": 0, "flip": False}))
-    words = f"search --results-dir {tmp_path} --name r --space darts --width 2 --depth 1 --trials 1 --epochs 1"
-    assert main([*words.split(), "--baseline", "none", "--final-seeds", "0", "--recipe", str(recipe)]) == 0
+    words = f"search --results-dir {tmp_path} --name r --dataset digits --space darts --width 2 --depth 1 --trials 1 "
+    assert main([*words.split(), "--epochs=1", "--baseline=none", "--final-seeds=0", "--recipe", str(recipe)]) == 0
     recipe.unlink()
     assert main(f"resume r --results-dir {tmp_path}".split()) == 0
     report = (tmp_path / "r" / "report.md").read_text()
@@ -202,8 +214,8 @@ def test_a_run_goes_on_without_its_recipe_file(tmp_path, capsys):
 
 
 def test_a_trial_over_the_time_limit_fails_as_a_timeout(tmp_path, capsys):
-    words = f"search --results-dir {tmp_path} --name t --space darts --width 8 --depth 2 --trials 1 --epochs 500"
-    assert main([*words.split(), "--baseline", "none", "--final-seeds", "0", "--time-limit", "1"]) == 1
+    words = f"search --results-dir {tmp_path} --name t --dataset digits --space darts --width 8 --depth 2 --trials 1 "
+    assert main([*words.split(), "--epochs=500", "--baseline", "none", "--final-seeds", "0", "--time-limit", "1"]) == 1
     report = (tmp_path / "t" / "report.md").read_text()
     assert "| 1 | timeout | the training took more than 1 s, in epoch " in report
     assert "A trial fails after 1 s of training." in report

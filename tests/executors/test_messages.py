@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.core.values import Task
+from nas.engine.assemble import build_search, with_defaults
+from nas.engine.config import RunOptions
 from nas.errors import FAILURE_KINDS
-from nas.executors.messages import job_from_bytes, job_to_bytes, result_from_bytes, result_to_bytes
+from nas.executors.serialization import job_from_bytes, job_to_bytes, result_from_bytes, result_to_bytes
 from nas.graph import key
-from nas.run.config import RunConfig
-from nas.study import assemble, completed
-from nas.types import Architecture, Failure, Job, Metrics, Task
+from nas.types import Architecture, Failure, Job, Metrics
 
 TEXT = st.text(max_size=20)
 WHOLE = st.integers(-(2**62), 2**62)
@@ -48,8 +49,8 @@ JOBS = st.builds(
 METRICS = st.builds(
     Metrics,
     reward=NUMBERS,
-    values=st.dictionaries(TEXT, NUMBERS, max_size=3),
-    seconds=NUMBERS,
+    values=st.dictionaries(TEXT.filter(bool), NUMBERS, max_size=3),
+    seconds=NUMBERS.map(abs),
     simulated=st.booleans(),
     notes=st.dictionaries(TEXT, JSON, max_size=3),
     weights=st.binary(max_size=50),
@@ -66,7 +67,7 @@ def test_jobs_arrive_as_they_were_sent(job):
 
 @pytest.mark.parametrize("space", ["nb201", "nasnet", "darts"])
 def test_networks_arrive_as_they_were_sent(space):
-    study = assemble(completed(RunConfig(space=space, depth=1, width=8, final_seeds=0)))
+    study = build_search(with_defaults(RunOptions(space=space, depth=1, width=8, final_seeds=0)))
     architecture = study.space.sample(np.random.default_rng(1))
     graph = study.prepare(architecture).graph
     assert graph is not None

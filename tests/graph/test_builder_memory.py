@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from nas.graph import Add, Conv, Graph, GraphBuilder, Relu
-from nas.graph.builder import Operation
-from search_spaces.blocks.operations import OPERATIONS
+from nas.graph.graph import Operation
+from nas.space.operations import OPERATIONS
 
-# those of the lecture's blocks name their nodes and stand once in a scope
-NAMES = [name for name in OPERATIONS if OPERATIONS[name].__module__ == "search_spaces.blocks.operations"]
+# those of the lecture's blocks name their nodes and are once in a scope
+NAMES = [name for name in OPERATIONS if OPERATIONS[name].__module__ == "search_spaces.blocks.cell_operations"]
 Apply = Callable[[GraphBuilder, Operation, str, int, int], str]
 
 

@@ -28,9 +28,12 @@ from nas.graph import (
     Primitive,
     Relu,
     cost,
+    key,
     shapes_of,
 )
-from nas.graph.module import build_module
+from nas.graph.drawing.svg import draw_svg
+from nas.graph.lowering.python_source import source_code
+from nas.graph.lowering.torch_module import build_module
 
 IMAGE = Node("image", Input((3, 8, 8)), ())
 
@@ -252,3 +255,20 @@ def test_graphs_are_values() -> None:
     assert hash(resnet50()) == hash(resnet50())
     assert resnet50(224) != resnet50(192)
     assert chain("a") != chain("b")
+
+
+def test_a_graph_answers_for_itself_as_the_functions_do() -> None:
+    graph = squeeze_excite()
+    assert graph.cost() == cost(graph)
+    assert graph.key() == key(graph)
+    assert graph.to_svg() == draw_svg(graph)
+    outputs = [name for name, _ in graph.outputs]
+    assert graph.to_source(outputs) == source_code(graph, outputs)
+    images = torch.randn(2, *graph.input_shape)
+    module, again = graph.to_module(outputs).eval(), build_module(graph, outputs).eval()
+    again.load_state_dict(module.state_dict())
+    assert all(map(torch.equal, as_tuple(module(images)), as_tuple(again(images))))
+
+
+def as_tuple(found):
+    return found if isinstance(found, tuple) else (found,)

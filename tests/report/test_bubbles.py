@@ -1,4 +1,4 @@
-"""What pictures of accuracy against cost have in common, against plain definitions."""
+"""Bubbles in pictures of accuracy against cost, against plain definitions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.report.bubbles import CLOSE, WIDEST, radius_of, shifts, undominated
-from nas.report.pages import marked
-
-POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12)
-
-
-@given(POINTS)
-def test_the_front_is_what_no_cheaper_point_reaches(points):
-    front = undominated(points)
-    assert front == sorted(
-        (cost, score)
-        for cost, score in set(points)
-        if not any((c <= cost and s >= score and (c, s) != (cost, score)) for c, s in points)
-    )
+from nas.report.html.charts import CLOSE, WIDEST, radius_of, shifts
+from nas.report.html.page import marked
 
 
 @given(st.lists(st.floats(0, 1), max_size=30))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.report.charts import Chart, linear_axis, log_axis, short, strip, thinned
+from nas.report.html.charts import Chart, linear_axis, log_axis, short, strip, thinned
 
 NUMBERS = st.floats(-1e9, 1e9).filter(lambda v: v == 0 or abs(v) > 1e-6)
 

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from html_page import CHROMIUM, EVIL, Page, check_alone, console
 
-from nas.cli import main
-from nas.plugins import load_built_in
-from nas.report.bubbles import half_width
-from nas.report.html import html_text
-from nas.report.html_figures import progress, progress_figures
-from nas.report.html_ranks import interval, rankings
+from nas.cli.main import main
+from nas.core.plugins import load_built_in
+from nas.engine.assemble import with_defaults
+from nas.engine.config import RunOptions
+from nas.report.html.search_figures import progress, progress_figures
+from nas.report.html.search_report import html_text
 from nas.report.lineage import lineage
-from nas.report.outputs import write_outputs
-from nas.report.view import load_view
-from nas.run.config import RunConfig
-from nas.run.journal import Journal
+from nas.report.rank_correlation import interval, rankings
+from nas.report.run_view import load_view
+from nas.report.statistics import mean_interval
+from nas.report.write import write_outputs
+from nas.runs.journal import Journal
 from nas.space import SPACES
-from nas.study import completed
-from search_spaces.networks.registry import NETWORKS
+from nas.space.networks import NETWORKS
 
 
 def asked(index, seed=None, epochs=1, **more):
@@ -56,7 +56,7 @@ def finals(role, name, key, scores):
 def write_run(folder, events=(), random_events=None, **settings):
     """Write the journal of a run and, below it, of its random search."""
     settings = {"space": "nasnet", "space_args": {"nodes": 2}, "searcher": "evolution", **settings}
-    config = completed(RunConfig.from_json(settings)).to_json()
+    config = with_defaults(RunOptions.from_json(settings)).to_json()
     for path, lines in ((folder, events), (folder / "random", random_events)):
         if lines is not None:
             path.mkdir(parents=True)
@@ -113,14 +113,28 @@ def test_the_report_says_what_the_journal_says(run):
         assert row.name in said
         assert f"{row.mean:.2f}" in said
         assert all(f"{score:.2f}" in said for score in row.scores)
-        half = half_width(row.scores)
-        assert f"{row.mean - half:.2f} – {row.mean + half:.2f}" in said
+        ends = mean_interval(row.scores)
+        assert f"{ends.low:.2f} to {ends.high:.2f}" in said
     for number in ("70.12", "12.3 k", "679 k", "5 evaluations", "9 (3 scores of search", "1 diverged"):
         assert number in said
-    assert "The search beat random search" in said
+    assert "The search against random search: higher , +1.42 points (3 pairs)" in said
+    assert "neither the Wilcoxon nor the permutation test can fall below 0.25" in said
     assert "1 trial had to be tried again" in said
     assert "crashed" in said
     assert f"search {view.config.seed}" in said
+
+
+def test_a_seed_that_failed_takes_its_partner_out_of_the_comparison(tmp_path):
+    others = list(finals("random", "random search", "r", [80.0, 80.5, 81.0]))
+    others[3] |= {"score": None, "failure": "diverged: nan"}  # of seed 1
+    events = [asked(0), done(0, 1.0), *finals("search", "evolution search", "s", [90.0, 99.0, 91.5]), *others]
+    view = load_view(write_run(tmp_path / "failed", events))
+    search, random = view.scores()
+    assert (search.by_seed, random.by_seed) == ({0: 90.0, 1: 99.0, 2: 91.5}, {0: 80.0, 2: 81.0})
+    said = Page(html_text(view)).says()
+    assert re.search(
+        r"The search against random search: (higher|no difference found) , \+10\.25 points \(2 pairs\)", said
+    )
 
 
 def test_every_run_leaves_the_report_beside_the_other_outputs(run, capsys):

@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from nas.api import space_of
-from nas.cli import main
+from nas import space_of
+from nas.cli.main import main
 from nas.errors import ConfigError
-from nas.report.importance import LEAST, importance
-from nas.report.study_export import export_study
-from nas.run.journal import Journal
+from nas.report.decision_importance import LEAST, importance
+from nas.report.optuna_export import export_study
+from nas.runs.journal import Journal
 from nas.types import Architecture, Failure, Metrics, Proposal, Trial
 
 optuna = pytest.importorskip("optuna")
@@ -73,7 +73,7 @@ def test_an_exported_study_holds_every_trial(run, tmp_path, suffix):
     assert study.trials[1].datetime_start == study.trials[0].datetime_complete
     assert study.best_trial.number == 28
     found = optuna.importance.get_param_importances(study)
-    assert set(found) == {name for name, _ in SPACE.sample(draw).decisions}
+    assert set(found) == set(SPACE.sample(draw).decisions)
 
 
 def _storage(path):
@@ -157,7 +157,7 @@ def test_the_importance_is_the_same_every_time():
 
 def test_the_report_has_a_table_of_it(run):
     from nas.report.markdown import report_text
-    from nas.report.view import load_view
+    from nas.report.run_view import load_view
 
     text = report_text(load_view(run), [])
     assert "## Parameter importance" in text

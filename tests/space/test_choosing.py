@@ -62,7 +62,7 @@ def test_enumeration_and_size_against_a_count_by_hand(space: Space, count: int) 
 
 
 def test_enumeration_is_in_order() -> None:
-    first = [[value for _, value in point.decisions] for point in BRANCHING.enumerate()]
+    first = [[value for _, value in point.decisions.items()] for point in BRANCHING.enumerate()]
     assert first == [
         *([0, "x", 1.5], [0, "x", 2.5], [0, "x", None], [0, "x", (1, "z")], [0, "y"]),
         *([1, "p"], [1, "q"], [1, "r"]),
@@ -146,7 +146,7 @@ def test_crossover_takes_each_decision_from_a_parent() -> None:
     for _ in range(300):
         one, other = product.sample(drawn), product.sample(drawn)
         child = product.crossover(one, other, drawn)
-        for name, value in child.decisions:
+        for name, value in child.decisions.items():
             assert value in (one[name], other[name])
         from_first += sum(child[n] == one[n] for n in decisions(child) if one[n] != other[n])
     assert 900 < from_first < 1300  # of 300 * 8 * 8 / 9 decisions that differ
@@ -165,7 +165,7 @@ def test_crossover_of_conditional_parents() -> None:
 
 
 def test_neighbours_are_all_single_changes() -> None:
-    by_decisions = {tuple(p.decisions): p for p in SQUARE.enumerate()}
+    by_decisions = {tuple(p.decisions.items()): p for p in SQUARE.enumerate()}
     for point in by_decisions.values():
         x, y = point["x"], point["y"]
         expected = {(u, v) for u in range(5) for v in range(5) if (u == x) != (v == y) and u <= v}

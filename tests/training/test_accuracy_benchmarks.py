@@ -11,11 +11,13 @@ from types import ModuleType
 
 import pytest
 
+from nas.core.values import Task
 from nas.errors import ConfigError
 from nas.graph import cost, shapes_of
+from nas.training.optimizer import learning_rate
+from nas.training.published_recipes import named_recipe
 from nas.training.recipe import Recipe
-from nas.training.recipes import named_recipe
-from nas.types import Architecture, Task
+from nas.types import Architecture
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 CIFAR, FASHION = Task("cifar10", (3, 32, 32), 10), Task("fashion-mnist", (1, 28, 28), 10)
@@ -121,7 +123,7 @@ def test_correlations_of_the_table_are_those_of_known_orders(benchmark) -> None:
 @pytest.mark.parametrize("name", ["proxy", "fashion-short", "cifar-short"])
 def test_our_short_recipes_rise_and_end_near_zero(name: str) -> None:
     recipe = named_recipe(name)
-    rates = [recipe.rate(step, 100) for step in range(recipe.epochs * 100)]
+    rates = [learning_rate(recipe, step, 100) for step in range(recipe.epochs * 100)]
     top = rates.index(max(rates))
     assert rates[top] == recipe.learning_rate
     assert top == pytest.approx(len(rates) / 4, abs=1)

@@ -11,20 +11,21 @@ import torch
 from reference import every_kind
 from training_examples import convnet, forbidden, toy_splits
 
+from nas.core.files import read_json, write_json
+from nas.data.splits import ImageSet, Splits
 from nas.errors import ConfigError, EvaluationError
-from nas.files import read_json, write_json
 from nas.training import checkpoint as checkpoints
+from nas.training import train_step
 from nas.training.checkpoint import Checkpoint
-from nas.training.data import ImageSet, Splits
-from nas.training.engine import TrainResult, fit, train
+from nas.training.device import BackendOptions
 from nas.training.recipe import Recipe
-from nas.training.speed import Switches
+from nas.training.trainer import TrainResult, fit, train
 
 RECIPE = Recipe(batch_size=8, epochs=6, crop_padding=1)
 SPLITS = toy_splits()
 GRAPH = convnet(SPLITS.task, dropout=0.3)
-RMSPROP = {"optimiser": "rmsprop", "nesterov": False, "learning_rate": 0.003}
-ADAMW = {"optimiser": "adamw", "nesterov": False, "learning_rate": 0.01}
+RMSPROP = {"optimizer": "rmsprop", "nesterov": False, "learning_rate": 0.003}
+ADAMW = {"optimizer": "adamw", "nesterov": False, "learning_rate": 0.01}
 
 
 class Killed(Exception):
@@ -40,7 +41,7 @@ def killed_after(epochs: int, folder: Path, recipe: Recipe, monkeypatch: pytest.
         if epoch == epochs:
             raise Killed
 
-    monkeypatch.setattr("nas.training.engine.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("nas.training.trainer.SAVE_EVERY", 0.0)
     with pytest.raises(Killed):
         train(GRAPH, SPLITS, recipe, 7, on_epoch=kill, checkpoint=folder, **options)
 
@@ -78,7 +79,7 @@ def test_a_resumed_training_has_the_same_bits(
 def test_a_training_that_stops_within_an_epoch_goes_on_with_the_same_bits(
     changes: dict[str, Any], looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.training.loop.CHECK_EVERY", 1)
+    monkeypatch.setattr("nas.training.train_step.CHECK_EVERY", 1)
     recipe = replace(RECIPE, **changes)
     whole = train(GRAPH, SPLITS, recipe, 7)
     left = iter(range(looks))
@@ -103,7 +104,7 @@ def test_a_training_may_be_killed_again_and_again(tmp_path: Path, monkeypatch: p
 
 
 def test_writing_checkpoints_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.training.engine.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("nas.training.trainer.SAVE_EVERY", 0.0)
     assert bits(train(GRAPH, SPLITS, RECIPE, 7, checkpoint=tmp_path)) == bits(train(GRAPH, SPLITS, RECIPE, 7))
 
 
@@ -111,14 +112,14 @@ def test_a_finished_training_is_continued_by_the_schedule_of_the_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[tuple[int, int]] = []
-    original = Recipe.rate
+    original = train_step.learning_rate
 
-    def spy(self: Recipe, step: int, steps: int, epochs: int | None = None, drops: int = 0) -> float:
+    def spy(recipe: Recipe, step: int, steps: int, epochs: int | None = None, drops: int = 0) -> float:
         rates.append((step, epochs or 0))
-        return original(self, step, steps, epochs, drops)
+        return original(recipe, step, steps, epochs, drops)
 
     short = train(GRAPH, SPLITS, RECIPE, 7, epochs=2, checkpoint=tmp_path)
-    monkeypatch.setattr(Recipe, "rate", spy)
+    monkeypatch.setattr(train_step, "learning_rate", spy)
     longer = train(GRAPH, SPLITS, RECIPE, 7, epochs=5, resume=tmp_path)
     assert rates == [(step, 5) for step in range(8, 20)]
     assert longer.history[:2] == short.history
@@ -160,11 +161,11 @@ def test_a_network_of_equal_names_and_other_shapes_is_another_network(tmp_path: 
     assert bits(found) == bits(train(convnet(SPLITS.task, 8), SPLITS, RECIPE, 7))
 
 
-@pytest.mark.parametrize("part", ["weights", "optimiser", "random"])
+@pytest.mark.parametrize("part", ["weights", "optimizer", "random"])
 def test_a_checkpoint_whose_tensors_do_not_fit_means_from_scratch(part: str, tmp_path: Path) -> None:
     train(GRAPH, SPLITS, RECIPE, 1, epochs=2, checkpoint=tmp_path)
     found = checkpoints.load(tmp_path)
-    if part == "optimiser":
+    if part == "optimizer":
         wrong = {name: t.new_zeros(3, 3, 3) for name, t in found.tensors[part].items()}
     else:
         wrong = dict(list(found.tensors[part].items())[1:])
@@ -175,9 +176,9 @@ def test_a_checkpoint_whose_tensors_do_not_fit_means_from_scratch(part: str, tmp
 
 
 def test_the_switches_are_those_of_the_checkpoint(tmp_path: Path) -> None:
-    plain = Switches(channels_last=False, fused=False)
-    train(GRAPH, SPLITS, RECIPE, 7, epochs=2, checkpoint=tmp_path, switches=plain)
-    assert train(GRAPH, SPLITS, RECIPE, 7, resume=tmp_path).switches == plain
+    plain = BackendOptions(channels_last=False, fused=False)
+    train(GRAPH, SPLITS, RECIPE, 7, epochs=2, checkpoint=tmp_path, backend=plain)
+    assert train(GRAPH, SPLITS, RECIPE, 7, resume=tmp_path).backend == plain
 
 
 def test_unknown_switches_mean_from_scratch(tmp_path: Path) -> None:

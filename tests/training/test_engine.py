@@ -13,12 +13,13 @@ import torch
 from torch import nn
 from training_examples import bright_or_dark, convnet, forbidden, linear, toy_splits
 
+from nas.core.values import Task
+from nas.data.splits import ImageSet, Splits, load_splits
 from nas.errors import ConfigError, EvaluationError
 from nas.graph import Dropout, Flatten, GlobalAvgPool, Graph, GraphBuilder, Linear, Pad
-from nas.training.data import ImageSet, Splits, load_splits
-from nas.training.engine import TrainResult, measure, train
+from nas.training.evaluation import measure
 from nas.training.recipe import Recipe, default_recipe
-from nas.types import Task
+from nas.training.trainer import TrainResult, train
 
 QUICK = Recipe(batch_size=8, epochs=2, crop_padding=1)
 PLAIN = Recipe(batch_size=32, epochs=1, crop_padding=0, flip=False, warmup_epochs=0, clip_norm=0)
@@ -176,13 +177,13 @@ def test_one_step_of_sgd_is_the_formula() -> None:
     after = train(linear(splits.task), splits, recipe, 3).module.state_dict()
     module = train(linear(splits.task), splits, frozen, 3).module
     assert all(p.grad is None for p in module.parameters())
-    nn.functional.cross_entropy(module(normalised(splits.train)), torch.from_numpy(splits.train.labels)).backward()
+    nn.functional.cross_entropy(module(normalized(splits.train)), torch.from_numpy(splits.train.labels)).backward()
     w, b = module.classifier.weight, module.classifier.bias
     assert torch.allclose(after["classifier.weight"], w - 0.5 * 1.9 * (w.grad + 0.1 * w), atol=1e-5)
     assert torch.allclose(after["classifier.bias"], b - 0.5 * 1.9 * b.grad, atol=1e-5)
 
 
-def normalised(images: ImageSet) -> torch.Tensor:
+def normalized(images: ImageSet) -> torch.Tensor:
     x = torch.from_numpy(images.images).float()
     return (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), correction=0, keepdim=True)
 
@@ -203,7 +204,7 @@ def test_the_training_loss_is_smoothed_and_the_measured_is_not(smoothing: float)
     recipe = Recipe(**{**PLAIN.to_json(), "learning_rate": 1e-30, "label_smoothing": smoothing})
     result = train(linear(splits.task), splits, recipe, 0)
     with torch.no_grad():
-        logits = result.module(normalised(splits.train)).double().numpy()
+        logits = result.module(normalized(splits.train)).double().numpy()
     logp = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     right = logp[np.arange(32), splits.train.labels]
     expected = -(1 - smoothing) * right.mean() - smoothing * logp.mean(1).mean()
@@ -212,7 +213,7 @@ def test_the_training_loss_is_smoothed_and_the_measured_is_not(smoothing: float)
 
 
 def test_measuring_counts_and_averages() -> None:
-    # logits (x, 0) of normalised x: class 0 where the pixel is above the mean
+    # logits (x, 0) of normalized x: class 0 where the pixel is above the mean
     layer = nn.Linear(1, 2)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[1.0], [0.0]]))
@@ -315,8 +316,8 @@ def test_training_on_a_gpu_learns_and_leaves_its_generator_alone() -> None:
 
 ODD_BATCH = """
 import numpy as np
-from nas.training.data import ImageSet, Splits
-from nas.training.engine import train
+from nas.data.splits import ImageSet, Splits
+from nas.training.trainer import train
 from nas.training.recipe import Recipe
 from nas.types import Task
 from search_spaces.networks.resnet import matching_resnet
@@ -326,15 +327,15 @@ graph = matching_resnet(Task("odd", (3, 32, 32), 2), 6_674_560)[1]
 images = ImageSet(rng.integers(0, 255, (39, 3, 32, 32), dtype=np.uint8), rng.integers(0, 2, 39))
 for seed in range(3):
     found = train(graph, Splits("odd", images, images, lambda: images, 2), Recipe(), seed, 2, threads=2)
-assert not found.switches.channels_last
+assert not found.backend.channels_last
 """
 
 
 NARROW = """
 import numpy as np
 from nas.graph import Conv, Flatten, GlobalAvgPool, GraphBuilder, Linear
-from nas.training.data import ImageSet, Splits
-from nas.training.engine import train
+from nas.data.splits import ImageSet, Splits
+from nas.training.trainer import train
 from nas.training.recipe import Recipe
 
 rng = np.random.default_rng(0)
@@ -346,7 +347,7 @@ for channels, out in ((8, 7), (4, 11), (14, 14)):
     for seed in range(10):
         splits = Splits("narrow", images, images, lambda: images, 2)
         found = train(graph, splits, Recipe(batch_size=8), seed, 1, threads=1)
-        assert not found.switches.channels_last
+        assert not found.backend.channels_last
 """
 
 

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from training_examples import convnet, toy_splits
 
+from nas.data.splits import ImageSet
 from nas.errors import ConfigError
-from nas.training.data import ImageSet
-from nas.training.engine import measure, train
-from nas.training.evaluation import Protocol
+from nas.training.evaluation import EvaluationProtocol, measure
 from nas.training.recipe import Recipe
+from nas.training.trainer import train
 
 
 def coded(height: int = 6, width: int = 8) -> Tensor:
@@ -26,23 +26,23 @@ def corners(views: list[Tensor]) -> list[float]:
 
 
 def test_images_are_seen_as_they_are_by_default() -> None:
-    (view,) = Protocol().of_images(coded())
+    (view,) = EvaluationProtocol().of_images(coded())
     assert torch.equal(view, coded())
 
 
 def test_a_mirror_image_is_a_second_view() -> None:
-    first, second = Protocol("mirror").of_images(coded())
+    first, second = EvaluationProtocol("mirror").of_images(coded())
     assert torch.equal(second, coded().flip(3))
     assert torch.equal(first, coded())
 
 
 def test_the_centre_is_cut_out() -> None:
-    (view,) = Protocol(size=4).of_images(coded())
+    (view,) = EvaluationProtocol(size=4).of_images(coded())
     assert torch.equal(view, coded()[:, :, 1:5, 2:6])
 
 
 def test_ten_crops_are_the_corners_and_the_centre_and_their_mirror_images() -> None:
-    views = Protocol("ten-crop", size=4).of_images(coded())
+    views = EvaluationProtocol("ten-crop", size=4).of_images(coded())
     assert [tuple(view.shape) for view in views] == [(1, 1, 4, 4)] * 10
     assert corners(views[:5]) == [12, 0, 4, 20, 24]
     assert corners(views[5:]) == [15, 3, 7, 23, 27]
@@ -52,7 +52,7 @@ def test_ten_crops_are_the_corners_and_the_centre_and_their_mirror_images() -> N
 def test_images_are_scaled_by_their_shorter_side_before_they_are_cut(
     resize: int, size: int, shape: tuple[int, int]
 ) -> None:
-    (view,) = Protocol(resize=resize, size=size).of_images(coded())
+    (view,) = EvaluationProtocol(resize=resize, size=size).of_images(coded())
     whole = F.interpolate(coded(), (12, 16), mode="bilinear", antialias=True)
     top, left = (12 - shape[0]) // 2, (16 - shape[1]) // 2
     assert torch.allclose(view, whole[:, :, top : top + shape[0], left : left + shape[1]])
@@ -60,7 +60,7 @@ def test_images_are_scaled_by_their_shorter_side_before_they_are_cut(
 
 def test_a_crop_larger_than_the_image_is_refused() -> None:
     with pytest.raises(ConfigError, match="test_size 7 is more than the images' 6; set test_resize"):
-        Protocol(size=7).of_images(coded())
+        EvaluationProtocol(size=7).of_images(coded())
 
 
 class Sides(nn.Module):
@@ -75,7 +75,7 @@ class Sides(nn.Module):
 def test_probabilities_of_the_views_are_averaged(views: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (700, 1, 6, 6)).astype(np.uint8)
     images = ImageSet(pixels, np.arange(700, dtype=np.int64) % 2)
-    found = measure(Sides(), images, images, Protocol(views, size=4))
+    found = measure(Sides(), images, images, EvaluationProtocol(views, size=4))
     accuracy, loss = found.accuracy, found.loss
     x = torch.from_numpy(pixels).double()
     x = (x - x.mean()) / x.std(correction=0)
@@ -99,7 +99,7 @@ def test_the_recipe_decides_how_a_training_is_measured() -> None:
     }.items():
         recipe = Recipe(batch_size=8, epochs=2, crop_padding=0, flip=False, **change)
         result = train(convnet(splits.task), splits, recipe, 0)
-        again = measure(result.module, splits.validation, splits.train, Protocol.of(recipe))
+        again = measure(result.module, splits.validation, splits.train, EvaluationProtocol.of(recipe))
         assert (result.accuracy, result.loss) == (again.accuracy, again.loss)
         found[name] = result.loss
     assert len(set(found.values())) == len(found)

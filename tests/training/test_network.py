@@ -11,12 +11,12 @@ from torch import nn
 from training_examples import toy_splits
 
 from nas.graph import BatchNorm, Conv, Dropout, DropPath, Flatten, GlobalAvgPool, Graph, GraphBuilder, LayerNorm, Linear
-from nas.graph.module import build_module
-from nas.training.engine import initialise, parameter_groups, train
-from nas.training.network import ScheduledDrop, new_network
-from nas.training.recipe import INITIALISATIONS, Recipe
-from nas.training.speed import ON_CPU
-from nas.training.step import Trainee
+from nas.graph.lowering.torch_module import build_module
+from nas.training.device import ON_CPU
+from nas.training.optimizer import parameter_groups
+from nas.training.recipe import INITS, Recipe
+from nas.training.train_step import ScheduledDrop, TrainStep, init_weights, new_network
+from nas.training.trainer import train
 
 RECIPE = Recipe(batch_size=8, epochs=4, crop_padding=0, flip=False)
 
@@ -54,7 +54,7 @@ def test_norms_and_biases_do_not_decay() -> None:
 def drawn(how: str) -> list[nn.Module]:
     torch.manual_seed(0)
     layers = [nn.Conv2d(64, 128, 3), nn.Conv2d(512, 512, 5, groups=512), nn.Linear(200, 400)]
-    initialise(nn.Sequential(*layers), Recipe(initialisation=how, init_deviation=0.03))
+    init_weights(nn.Sequential(*layers), Recipe(init=how, init_std=0.03))
     return layers
 
 
@@ -83,12 +83,12 @@ def test_truncated_weights_are_cut_at_two_deviations() -> None:
 
 def test_every_initialisation_reaches_the_network() -> None:
     found = set()
-    for how in INITIALISATIONS:
+    for how in INITS:
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            network = new_network(dropping(), replace(RECIPE, initialisation=how), ("logits",), torch.zeros(()))
+            network = new_network(dropping(), replace(RECIPE, init=how), ("logits",), torch.zeros(()))
         found.add(float(next(network.parameters()).detach().abs().sum()))
-    assert len(found) == len(INITIALISATIONS)
+    assert len(found) == len(INITS)
 
 
 def rates(recipe: Recipe) -> list[float]:
@@ -99,7 +99,7 @@ def rates(recipe: Recipe) -> list[float]:
 
 @pytest.mark.parametrize("ramp", [False, True])
 def test_rates_are_the_recipes_where_it_has_them(ramp: bool) -> None:
-    recipe = replace(RECIPE, drop_path_ramp=ramp)
+    recipe = replace(RECIPE, drop_path_by_epoch=ramp)
     assert rates(recipe) == [0.5, 0.5, 0.5, 0.5]
     assert rates(replace(recipe, dropout=0.1)) == [0.5, 0.5, 0.5, 0.1]
     assert rates(replace(recipe, drop_path=0.3)) == [0.3, 0.3, 0.3, 0.5]
@@ -117,7 +117,7 @@ def test_a_rising_rate_is_the_share_of_the_epochs(monkeypatch: pytest.MonkeyPatc
         return original(self, x)
 
     monkeypatch.setattr(ScheduledDrop, "forward", spy)
-    train(dropping(1), toy_splits(), replace(RECIPE, drop_path=0.4, drop_path_ramp=True), 0)
+    train(dropping(1), toy_splits(), replace(RECIPE, drop_path=0.4, drop_path_by_epoch=True), 0)
     # 4 epochs of 4 steps
     assert seen == [rate for rate in (0.0, 0.1, 0.2, 0.3) for _ in range(4)]
 
@@ -145,7 +145,7 @@ def test_dropout_of_the_recipe_changes_the_training() -> None:
             "none": {"dropout": 0.0},
             "much": {"dropout": 0.9},
             "no path": {"drop_path": 0.0},
-            "rising": {"drop_path": 0.2, "drop_path_ramp": True},
+            "rising": {"drop_path": 0.2, "drop_path_by_epoch": True},
         }.items()
     }
     assert len(set(losses.values())) == len(losses)
@@ -156,9 +156,9 @@ def test_heads_are_trained_where_they_have_a_weight_and_not_given_back() -> None
     b = GraphBuilder((1, 6, 6))
     x = b(Flatten(), b(GlobalAvgPool(), b(Conv(4, 3), b.input)))
     graph = b.build(logits=b(Linear(2), x, name="fc"), aux=b(Linear(2), x, name="head"), other=x)
-    assert Trainee(graph, RECIPE, torch.device("cpu"), ON_CPU).outputs == ("logits",)
+    assert TrainStep(graph, RECIPE, torch.device("cpu"), ON_CPU).outputs == ("logits",)
     recipe = replace(RECIPE, aux_weight=0.4)
-    assert Trainee(graph, recipe, torch.device("cpu"), ON_CPU).outputs == ("logits", "aux")
+    assert TrainStep(graph, recipe, torch.device("cpu"), ON_CPU).outputs == ("logits", "aux")
     result = train(graph, toy_splits(), recipe, 0)
     assert not any("head" in name for name in result.module.state_dict())
     build_module(graph).load_state_dict(result.module.state_dict())

@@ -11,8 +11,8 @@ from reference import every_kind, train_by_hand
 from torch import Tensor
 from training_examples import toy_splits
 
-from nas.training.engine import train
 from nas.training.recipe import Recipe
+from nas.training.trainer import TrainResult, train
 
 BASE = Recipe(
     learning_rate=0.1,
@@ -25,8 +25,8 @@ BASE = Recipe(
     clip_norm=0,
     schedule="constant",
 )
-RMSPROP = {"optimiser": "rmsprop", "nesterov": False, "learning_rate": 0.003, "square_average": 0.9, "eps": 0.01}
-ADAMW = {"optimiser": "adamw", "nesterov": False, "learning_rate": 0.01, "square_average": 0.99, "eps": 1e-3}
+RMSPROP = {"optimizer": "rmsprop", "nesterov": False, "learning_rate": 0.003, "square_average": 0.9, "eps": 0.01}
+ADAMW = {"optimizer": "adamw", "nesterov": False, "learning_rate": 0.01, "square_average": 0.99, "eps": 1e-3}
 CHANGES: dict[str, dict[str, Any]] = {
     "base": {},
     "learning_rate": {"learning_rate": 0.05},
@@ -55,8 +55,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "cosine": {"schedule": "cosine"},
     "cosine after a warm-up": {"schedule": "cosine", "warmup_epochs": 1.0},
     "linear": {"schedule": "linear"},
-    "one-cycle": {"schedule": "one-cycle", "rise": 0.5},
-    "one-cycle rise": {"schedule": "one-cycle", "rise": 0.25},
+    "one-cycle": {"schedule": "one-cycle", "pct_start": 0.5},
+    "one-cycle rise": {"schedule": "one-cycle", "pct_start": 0.25},
     "step": {"schedule": "step", "decay_epochs": 1.5},
     "step decay_factor": {"schedule": "step", "decay_epochs": 1.5, "decay_factor": 0.5},
     "step decay_epochs": {"schedule": "step", "decay_epochs": 2.0},
@@ -73,8 +73,11 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def trained(recipe: Recipe) -> dict[str, Tensor]:
-    state = train(every_kind(), toy_splits(), recipe, 3).module.state_dict()
-    return {name: t for name, t in state.items() if not name.endswith("tracked")}
+    return weights(train(every_kind(), toy_splits(), recipe, 3))
+
+
+def weights(found: TrainResult) -> dict[str, Tensor]:
+    return {name: t for name, t in found.module.state_dict().items() if not name.endswith("tracked")}
 
 
 def distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
@@ -98,18 +101,31 @@ def test_no_number_is_without_effect() -> None:
 
 
 def test_a_plateau_lowers_the_rate_after_its_patience() -> None:
-    plateau = {"schedule": "plateau", "patience": 1, "decay_factor": 0.05, "learning_rate": 1.0, "nesterov": False}
+    plateau = {"schedule": "plateau", "patience": 1, "decay_factor": 0.05, "learning_rate": 0.4, "nesterov": False}
     recipe = replace(BASE, **plateau, epochs=4)
-    by_hand = train_by_hand(every_kind(), toy_splits().train, recipe, 3)
-    losses = train(every_kind(), toy_splits(), recipe, 3).history
+    splits = toy_splits()
+    # nothing is held out, so that the training loss is followed
+    splits = replace(splits, read_test=lambda: splits.validation)
+
+    def on_all(recipe: Recipe) -> TrainResult:
+        return train(every_kind(), splits, recipe, 3, train_on=("train", "validation"), measure_on="test")
+
+    by_hand = train_by_hand(every_kind(), splits.train.joined(splits.validation), recipe, 3)
+    losses = on_all(recipe).history
     assert losses[2] > losses[1]
-    assert distance(trained(recipe), by_hand) < 2e-4
+    assert distance(weights(on_all(recipe)), by_hand) < 2e-4
     for other in ({"patience": 2}, {"decay_factor": 0.5}):
-        assert distance(trained(recipe), trained(replace(recipe, **other))) > 1e-3
+        assert distance(weights(on_all(recipe)), weights(on_all(replace(recipe, **other)))) > 1e-3
 
 
 def test_images_are_changed_as_the_recipe_says() -> None:
     base = trained(BASE)
-    for change in ({"crop_padding": 2}, {"flip": True}, {"cutout": 3}, {"colour": 0.3}, {"crop_scale": (0.5, 0.9)}):
+    for change in (
+        {"crop_padding": 2},
+        {"flip": True},
+        {"cutout": 3},
+        {"color_jitter": 0.3},
+        {"crop_scale": (0.5, 0.9)},
+    ):
         assert distance(base, trained(replace(BASE, **change))) > 1e-3, change
     assert torch.equal(trained(BASE)["fc.weight"], base["fc.weight"])

@@ -17,13 +17,12 @@ from torch import nn
 from training_examples import bright_or_dark, convnet
 
 from nas.errors import ConfigError
-from nas.training.engine import fit
-from nas.training.pace import STEPS, pace
-from nas.training.parallel import Group, open_meeting
-from nas.training.speed import Switches
-from nas.training.step import WARM_UP
+from nas.training.cuda_graph import WARM_UP
+from nas.training.device import BackendOptions
+from nas.training.distributed import Group, open_meeting
+from nas.training.trainer import STEPS, fit, throughput
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "helpers"
 CPU = torch.device("cpu")
 Found = Callable[[str, int], State]
 
@@ -115,7 +114,7 @@ def test_shares_of_a_measurement_are_disjoint_and_whole() -> None:
 
 def test_a_pace_is_of_whole_epochs_and_leaves_random_numbers_alone() -> None:
     before = torch.get_rng_state()
-    found = pace(convnet(SPLITS.task, dropout=0.3), SPLITS, RECIPE)
+    found = throughput(convnet(SPLITS.task, dropout=0.3), SPLITS, RECIPE)
     assert (found.steps, found.images, found.device) == (4, 32, "CPU")
     assert 0 < found.seconds < 1
     assert torch.equal(torch.get_rng_state(), before)
@@ -132,7 +131,7 @@ def test_the_step_that_captures_is_no_part_of_a_pace(monkeypatch: pytest.MonkeyP
             steps.append(len(steps))
             time.sleep(0.5 if len(steps) == WARM_UP + 1 else 0.0)
 
-    monkeypatch.setattr("nas.training.pace.the_switches", lambda *_: Switches(capture=True))
-    monkeypatch.setattr("nas.training.pace.begin", lambda *_: (Slow(), torch.Generator()))
-    assert pace(convnet(SPLITS.task), SPLITS, RECIPE).seconds < 0.02
+    monkeypatch.setattr("nas.training.trainer.backend_for", lambda *_, **__: BackendOptions(capture=True))
+    monkeypatch.setattr("nas.training.trainer.begin", lambda *_, **__: (Slow(), torch.Generator()))
+    assert throughput(convnet(SPLITS.task), SPLITS, RECIPE).seconds < 0.02
     assert len(steps) == WARM_UP + 1 + STEPS

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-
-from nas.graph import Graph
-from nas.graph.memory import memory_peak
-from nas.training.memory import training_memory
-from nas.training.recipe import Recipe
-from nas.training.speed import ON_CPU
-from nas.training.step import Trainee
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "graph"))
 from memory_meter import _peaks
 from small_networks import NETWORKS, sampled
+
+from nas.graph import Graph
+from nas.graph.analysis.memory import memory_peak
+from nas.training.device import ON_CPU
+from nas.training.memory_estimate import training_memory
+from nas.training.recipe import Recipe
+from nas.training.train_step import TrainStep
 
 SGD = Recipe()
 RECIPES = {
     "sgd": SGD,
     "plain": replace(SGD, momentum=0.0, nesterov=False, clip_norm=0),
     "ema": replace(SGD, ema=0.99),
-    "rmsprop": replace(SGD, optimiser="rmsprop", nesterov=False),
-    "adamw": replace(SGD, optimiser="adamw", nesterov=False),
+    "rmsprop": replace(SGD, optimizer="rmsprop", nesterov=False),
+    "adamw": replace(SGD, optimizer="adamw", nesterov=False),
 }
 QUICK = ("resnet", "efficientnet")
 CASES: dict[str, tuple[Callable[[], Graph], int]] = {name: (build, 16) for name, build in NETWORKS.items()}
@@ -47,16 +43,18 @@ def measured(graph: Graph, recipe: Recipe, batch: int) -> int:
     """Return the peak of allocated bytes in the third step, with all that was there before it."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        trainee = Trainee(graph, recipe, torch.device("cpu"), ON_CPU)
+        train_step = TrainStep(graph, recipe, torch.device("cpu"), ON_CPU)
         images = torch.randn(batch, *graph.input_shape).contiguous(memory_format=torch.channels_last)
         labels = torch.randint(10, (batch,))
         for _ in range(2):
-            trainee.step(images, labels)
-        trainee.optimiser.zero_grad(set_to_none=True)
-        state = [t for each in trainee.optimiser.state.values() for t in each.values() if isinstance(t, torch.Tensor)]
-        average = [] if trainee.average is None else trainee.average.state().values()
-        held = size([*trainee.module.parameters(), *trainee.module.buffers(), *state, *average, images, labels])
-        return held + _peaks(lambda: trainee.step(images, labels))[0]
+            train_step.step(images, labels)
+        train_step.optimizer.zero_grad(set_to_none=True)
+        state = [
+            t for each in train_step.optimizer.state.values() for t in each.values() if isinstance(t, torch.Tensor)
+        ]
+        average = [] if train_step.ema is None else train_step.ema.state().values()
+        held = size([*train_step.module.parameters(), *train_step.module.buffers(), *state, *average, images, labels])
+        return held + _peaks(lambda: train_step.step(images, labels))[0]
 
 
 def error(name: str, recipe: Recipe) -> float:
@@ -74,7 +72,7 @@ def test_the_peak_is_what_torch_allocates(network: str, recipe: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_peaks_of_all_networks_are_what_torch_allocates(recipe: str) -> None:
-    # the optimisers differ by what they hold, not by network: one recipe meets all networks, the others every fourth
+    # the optimizers differ by what they hold, not by network: one recipe meets all networks, the others every fourth
     names = list(CASES) if recipe == "sgd" else list(CASES)[::4]
     errors = {name: error(name, RECIPES[recipe]) for name in names}
     assert len(errors) >= (30 if recipe == "sgd" else 7)

@@ -10,11 +10,12 @@ from safetensors import safe_open
 from torch import nn
 from training_examples import convnet, toy_splits
 
+from nas.core.values import Task
 from nas.errors import ConfigError
-from nas.graph.module import build_module
-from nas.training.engine import load_weights, save_weights, train
+from nas.graph.lowering.torch_module import build_module
 from nas.training.recipe import Recipe
-from nas.types import Task
+from nas.training.trainer import train
+from nas.training.weights import load_weights, save_weights
 
 TASK = Task("toy", (1, 6, 6), 2)
 

@@ -1,1 +1,0 @@
-"""What follows a search: train, transfer, scale, fine-tune, compare and export what it found."""

@@ -1,0 +1,1 @@
+"""The Python page: what ``import nas`` offers beside the graph language, spaces and registries."""

@@ -1,0 +1,85 @@
+"""What each command does. Heavy modules are imported inside, when the command runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nas.cli.carry_out import carry_out
+from nas.cli.flags import grace_flag, results_flag, setting_flags, settings_of
+from nas.core.files import read_toml
+from nas.core.options import settings_of as all_settings
+from nas.core.values import Json
+from nas.engine.config import RunConfig, RunOptions
+
+PRESET: Json = {"space_args": {"nodes": 3}, "width": 8, "depth": 1}
+"""Settings of the default space where the user names none: a few minutes on two cores."""
+
+
+def register(command: Any) -> None:
+    """Add the command and its flags."""
+    sub = command("search", "search for an architecture and compare the winner", search)
+    sub.add_argument("--name", metavar="NAME", help="name of the run; default: space-searcher-number")
+    results_flag(sub)
+    grace_flag(sub)
+    sub.add_argument("--config", metavar="FILE.toml", type=Path, help="settings from a file; flags override them")
+    text = "measure one epoch of a few networks, say what the search will take, and stop"
+    sub.add_argument("--forecast", action="store_true", help=text)
+    setting_flags(sub, [s.name for s in all_settings(RunConfig)])
+
+
+def search(options: argparse.Namespace) -> int:
+    """Start a run and carry it to its report."""
+    from nas.runs.run_folder import JOURNAL, check_free, folder_of, new_folder
+    from nas.runs.trust import check_address, check_plugins
+
+    # a name that is taken is told at once: the parts of a search take a second to import
+    if options.name is not None and not options.forecast:
+        check_free(folder_of(options.results_dir, options.name))
+
+    from nas.cli.runs import SearchKind
+    from nas.core.plugins import load_plugins
+    from nas.engine.assemble import start_architecture, with_defaults
+    from nas.engine.run import SearchRun
+    from nas.report.write import write_outputs
+
+    # the file's settings alone first: its errors name the file
+    settings = RunOptions.from_json(read_toml(options.config), str(options.config)).to_json() if options.config else {}
+    given = settings_of(options)
+
+    # what was given on the command line replaces the file's; arguments of another space or searcher go with it
+    if options.config and (options.config.parent / JOURNAL).exists():  # a run's, which may be somebody else's
+        check_plugins(settings.get("plugins", ()), given.get("plugins", ()), options.config.parent)
+        check_address(settings.get("ray_address"), "ray_address" in given, options.config.parent)
+    start = given.get("start_from") or settings.get("start_from")
+    if start and "space" not in given and "space" not in settings:
+        load_plugins(given.get("plugins") or settings.get("plugins") or ())
+        first = start_architecture(start[0])
+        settings = {"space_args": dict(first.args), **settings, "space": first.space}
+    for name, args in (("space", "space_args"), ("searcher", "searcher_args"), ("scheduler", "scheduler_args")):
+        if name in given and given[name] != settings.get(name):
+            settings = {key: value for key, value in settings.items() if key != args}
+    if "space" not in settings and "space" not in given:
+        settings = {**PRESET, **settings}
+        if {"budget_macs", "budget_params"} & {*settings, *given} and "width" not in given:
+            settings.pop("width")  # a budget chooses it
+    for name, value in given.items():
+        settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
+
+    config = with_defaults(RunOptions.from_json(settings, "search"))
+    if options.forecast:
+        return _forecast(config)
+    with new_folder(options.results_dir, options.name, f"{config.space.name}-{config.searcher.name}") as folder:
+        run = SearchRun.create(folder, config, write_outputs)
+    return carry_out(run, SearchKind(), options.grace)
+
+
+def _forecast(config: RunConfig) -> int:
+    from nas.cli.terminal import note, say
+    from nas.engine.assemble import build_search
+    from nas.engine.forecast import SAMPLES, forecast
+
+    note(f"measuring one epoch of {SAMPLES} sampled networks ...")
+    say(forecast(config, build_search(config)))
+    return 0

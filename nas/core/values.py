@@ -1,0 +1,125 @@
+"""The values that everything else is made of: shapes, decisions, tasks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from nas.errors import ConfigError, printable
+
+Shape: TypeAlias = tuple[int, ...]
+"""Sizes without the batch: ``(C, H, W)`` for images, ``(F,)`` for vectors."""
+
+
+Value: TypeAlias = Any
+"""A decision: a string, a number, a boolean, or a tuple of them."""
+
+Json: TypeAlias = dict[str, Value]
+"""A JSON object as it is read from, or written to, a file."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network must do: classify images of ``input_shape`` (C, H, W) into ``classes`` classes."""
+
+    name: str
+    input_shape: Shape
+    classes: int
+
+    def to_json(self) -> Json:
+        """Return the task as JSON data."""
+        return {"name": self.name, "input_shape": list(self.input_shape), "classes": self.classes}
+
+    @classmethod
+    def from_json(cls, data: Json) -> Task:
+        """Read what :meth:`to_json` wrote."""
+        return cls(str(data["name"]), tuple(data["input_shape"]), int(data["classes"]))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How large the networks of a search are to be: as close below it as their widths allow."""
+
+    macs: int | None = None
+    """Multiply-accumulates an image; None: as they come."""
+    params: int | None = None
+    """Parameters; None: as they come."""
+
+    def __bool__(self) -> bool:
+        return self.macs is not None or self.params is not None
+
+    def share(self, params: int, macs: int) -> float:
+        """Return the share of the budget that a network uses, of the tighter of its two numbers; over 1: too large."""
+        shares = [cost / most for cost, most in ((params, self.params), (macs, self.macs)) if most is not None]
+        return max(shares, default=0.0)
+
+
+NESTING = 100
+"""The most levels of lists and objects in a value from outside."""
+
+
+def levels_of(data: Any, where: str) -> Iterator[list[Any]]:
+    """Yield the values of ``data``, level by level; more than :data:`NESTING` levels raise :class:`ConfigError`."""
+    level, depth = [data], 0
+    while level:
+        if depth >= NESTING and any(isinstance(value, Mapping | list | tuple) for value in level):
+            raise ConfigError(f"{where}: nested too deeply; at most {NESTING} levels are allowed")
+        yield level
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, Mapping):
+                inner += value
+                inner += value.values()
+            elif isinstance(value, list | tuple):
+                inner += value
+        level, depth = inner, depth + 1
+
+
+JSON_LIMIT = 2**20
+"""Characters of JSON that other people's code may hand over at a time."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def plain(data: Mapping[str, Any]) -> Json:
+    """Return a copy of ``data`` that is plain JSON and that every encoding of Unicode can hold.
+
+    What is no JSON of finite numbers, and what is over :data:`JSON_LIMIT` or :data:`NESTING`, raises ValueError with
+    the rule.
+    """
+    parts, size = [], 0
+    try:
+        for part in json.JSONEncoder(allow_nan=False, ensure_ascii=False).iterencode(dict(data)):
+            parts.append(part)
+            size += len(part)
+            if size > JSON_LIMIT:
+                raise ValueError(f"it has more than {JSON_LIMIT:,} characters")
+    except (TypeError, RecursionError) as error:
+        deep = f"it is nested deeper than {NESTING} levels"
+        raise ValueError(deep if isinstance(error, RecursionError) else str(error)) from None
+    # no pair of surrogates is left in a Python string: each of them is a lone one, and becomes the text of its escape
+    found: Json = json.loads(_SURROGATE.sub(lambda found: "\\" + printable(found[0]), "".join(parts)))
+    try:
+        for _ in levels_of(found, "it"):
+            pass
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return found
+
+
+def freeze(value: object) -> Value:
+    """Return ``value`` with lists turned into tuples, so that JSON and Python agree on decisions.
+
+    More than :data:`NESTING` levels raise :class:`ConfigError`.
+    """
+    if not isinstance(value, list | tuple):
+        return value
+    for _ in levels_of(value, "a value"):
+        pass
+    return _frozen(value)
+
+
+def _frozen(value: object) -> Value:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value

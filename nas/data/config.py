@@ -1,0 +1,45 @@
+"""Which images a run is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.core.options import MOST_SIDE, Config, option
+from nas.core.values import Task
+
+DEFAULT_DATASET = "digits"
+"""What is trained on where no dataset is named."""
+SMALL_IMAGES = ("digits", "fashion-mini")
+"""Packaged datasets whose images are so small that the threads of a training wait more than they compute."""
+
+
+def default_threads(dataset: str, other: int) -> int:
+    """Return the torch threads of a training on ``dataset`` where none are set: one for small images, else ``other``.
+
+    It is a number for every dataset, and recorded, since results differ in their last bits with it.
+    """
+    return 1 if dataset in SMALL_IMAGES else other
+
+
+@dataclass(frozen=True)
+class DataConfig(Config):
+    """A dataset, and how much of it is used."""
+
+    dataset: str | None = option(None, f"dataset (see: list datasets), or the table's; default {DEFAULT_DATASET}")
+    data_dir: str | None = option(None, "folder (or .npz file) of the dataset", metavar="DIR")
+    image_size: int | None = option(
+        None, "side of the images of the dataset 'folder', pixels; default 224", least=1, most=MOST_SIDE
+    )
+    train_images: int | None = option(None, "train on N images only, for reduced searches; default all", least=1)
+    validation_images: int | None = option(None, "validate on N images; default the dataset's own number", least=1)
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, the default where none is set."""
+        return self.dataset or DEFAULT_DATASET
+
+    def task(self) -> Task:
+        """Return what networks for these images must do; looks for the files of the dataset."""
+        from nas.data.splits import task_of
+
+        return task_of(self.name, self.data_dir, self.image_size)

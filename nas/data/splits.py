@@ -1,0 +1,176 @@
+"""Datasets: what networks are trained on, validated on and, at the end, tested on.
+
+A dataset in :data:`DATASETS` finds and checks its files; pixels are read when asked for, those of the test split last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.core.files import real_path
+from nas.core.registry import Registry
+from nas.core.values import Task
+from nas.data import published_sets as published
+from nas.data.image_set import DatasetSource, Images, ImageSet, Splits, check_labels, checked, stratified
+from nas.data.own_images import ARRAYS_HELP, FOLDER_HELP, open_arrays, open_folder
+from nas.data.streaming import ImageStream
+from nas.errors import ConfigError
+
+__all__ = [
+    "DATASETS", "DatasetInfo", "DatasetSource", "ImageSet", "ImageStream", "Images", "Splits", "check_dataset",
+    "files_of", "images_named", "load_splits", "stratified", "task_of",
+]  # fmt: skip
+
+MOST_VALIDATION = 50_000
+OWN = ("arrays", "folder")
+"""The datasets that are whatever lies in ``data_dir``."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A registered dataset: ``load`` finds and checks its files in a folder (None where it needs none).
+
+    ``default_folder`` is tried when the user names none; ``help`` says how to get the files. One that ``takes_file``
+    may be a file in place of a folder; where it ``takes_size``, ``load`` gets the images' size, or None, too.
+    """
+
+    description: str
+    load: Callable[..., DatasetSource]
+    needs_folder: bool
+    default_folder: str | None = None
+    help: str = ""
+    takes_file: bool = False
+    takes_size: bool = False
+
+
+DATASETS: Registry[DatasetInfo] = Registry("dataset")
+
+
+def load_splits(
+    name: str,
+    data_dir: str | Path | None = None,
+    split_seed: int = 0,
+    validation: int | None = None,
+    train_images: int | None = None,
+    image_size: int | None = None,
+) -> Splits:
+    """Read the training set of dataset ``name`` and part it into train and validation; the test split stays on disk.
+
+    Validation is a stratified random part of the official training set: ``validation`` images (the dataset's own number
+    by default), drawn from ``split_seed`` alone; of the rest, ``train_images`` are kept in the same way (all by
+    default). ``image_size`` is the side of the images of a dataset of files. Raises :class:`ConfigError` as
+    :func:`check_dataset`, and for a label out of range, a seed below 0, or a part without an image of every class.
+    """
+    if type(split_seed) is not int or split_seed < 0:
+        raise ConfigError(f"split seed must be an integer of at least 0, found {split_seed!r}")
+    source = _open(name, data_dir, image_size)
+    official = checked(source.train(), f"training split of dataset '{name}'", source.task)
+    if source.test_labels is not None:  # no image of the test split is read for it
+        check_labels(source.test_labels(), f"test split of dataset '{name}'", source.task)
+    classes = source.task.classes
+    # both parts need an image of every class
+    most = len(official) - classes
+    if most < classes:
+        rule = f"every one of {classes:,} classes needs an image to train on and one for validation"
+        raise ConfigError(f"dataset '{name}': {len(official):,} training images are too few: {rule}")
+    count = source.validation if validation is None else validation
+    if count is None:
+        count = max(classes, min(len(official) // 10, MOST_VALIDATION))
+    if type(count) is not int or not classes <= count <= most:
+        allowed = f"an integer from {classes} to {most:,}"
+        raise ConfigError(f"dataset '{name}': the number of validation images must be {allowed}, found {count!r}")
+    # validation first, so that it does not change with the number of training images
+    chosen, rest = stratified(official.labels, count, split_seed)
+    if train_images is not None:
+        if type(train_images) is not int or not classes <= train_images <= len(rest):
+            allowed = f"an integer from {classes} to {len(rest):,}, found {train_images!r}"
+            raise ConfigError(f"dataset '{name}': the number of training images must be {allowed}")
+        rest = rest[stratified(official.labels[rest], train_images, split_seed)[0]]
+    return Splits(name, official.take(rest), official.take(chosen), source.test, classes)
+
+
+def check_dataset(name: str, data_dir: str | Path | None = None, image_size: int | None = None) -> None:
+    """Raise :class:`ConfigError` where a dataset's name, files or ``image_size`` are wrong; labels are not read."""
+    _open(name, data_dir, image_size)
+
+
+def files_of(
+    name: str, data_dir: str | Path | None = None, image_size: int | None = None
+) -> tuple[str | None, Iterable[tuple[str, str]]]:
+    """Return where dataset ``name`` lies, None for one without files, and the files that are read: names and paths.
+
+    Of a dataset of a plugin that does not tell them they are all in its folder that are not hidden.
+    """
+    source, location = _open(name, data_dir, image_size), _location(name, data_dir)
+    if location is None:
+        return None, ()
+    if source.files is not None:
+        return str(location), source.files()
+    if location.is_file():
+        return str(location), [("", str(location))]
+    visible = (path for path in location.rglob("[!.]*") if path.is_file())
+    return str(location), ((str(path.relative_to(location)), str(path)) for path in visible)
+
+
+def images_named(name: str, data_dir: str | Path | None = None) -> str:
+    """Return what tells the images of dataset ``name`` from others: its name, and the real path of a user's own."""
+    return f"{name} {real_path(data_dir)}" if name in OWN and data_dir is not None else name
+
+
+def task_of(name: str, data_dir: str | Path | None = None, image_size: int | None = None) -> Task:
+    """Return the task of dataset ``name``, after the checks of :func:`check_dataset`."""
+    return _open(name, data_dir, image_size).task
+
+
+def _open(name: str, data_dir: str | Path | None, image_size: int | None) -> DatasetSource:
+    info = DATASETS[name]
+    if image_size is not None and not info.takes_size:
+        resizable = ", ".join(known for known in DATASETS if DATASETS[known].takes_size)
+        raise ConfigError(f"dataset '{name}': its images have a size of their own; image_size is for {resizable}")
+    if image_size is not None and (type(image_size) is not int or image_size < 1):
+        raise ConfigError(f"dataset '{name}': image_size must be an integer of at least 1, found {image_size!r}")
+    try:
+        location = _location(name, data_dir)
+        if location is not None and data_dir is not None:
+            if not location.is_dir() and not (info.takes_file and location.is_file()):
+                kind = "file or folder" if info.takes_file else "folder"
+                state = "is not a folder" if location.exists() else "does not exist"
+                raise ConfigError(f"{kind} '{location}' {state}; {info.help}")
+        elif info.needs_folder and (location is None or not location.is_dir()):
+            raise ConfigError(f"it is read from a folder and none is given; {info.help}")
+        return info.load(location, image_size) if info.takes_size else info.load(location)
+    except ConfigError as error:
+        raise ConfigError(f"dataset '{name}': {error}") from None
+
+
+def _location(name: str, data_dir: str | Path | None) -> Path | None:
+    info = DATASETS[name]
+    place = (data_dir or info.default_folder) if info.needs_folder else None
+    return None if place is None else Path(place).expanduser()
+
+
+DATASETS.add("digits", DatasetInfo("1,797 grey 8x8 digits, part of scikit-learn", published.open_digits, False))
+# fmt: off
+DATASETS.add("fashion-mini", DatasetInfo(
+    "10,000 grey 28x28 pictures of clothes, part of Fashion-MNIST and of this package",
+    published.open_fashion_mini, False,
+))
+DATASETS.add("fashion-mnist", DatasetInfo(
+    "70,000 grey 28x28 pictures of clothes", published.open_fashion_mnist, True,
+    default_folder="/usr/share/datasets/fashion-mnist", help=published.FASHION_HELP,
+))
+DATASETS.add("cifar10", DatasetInfo(
+    "60,000 colour 32x32 photos", published.open_cifar10, True, help=published.CIFAR10_HELP,
+))
+DATASETS.add("cifar100", DatasetInfo(
+    "60,000 colour 32x32 photos, 100 classes", published.open_cifar100, True, help=published.CIFAR100_HELP,
+))
+DATASETS.add("arrays", DatasetInfo(
+    "your own images as numpy arrays, an .npz file", open_arrays, True, help=ARRAYS_HELP, takes_file=True,
+))
+DATASETS.add("folder", DatasetInfo(
+    "your own image files, as ImageNet's", open_folder, True, help=FOLDER_HELP, takes_size=True,
+))
+# fmt: on

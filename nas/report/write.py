@@ -1,0 +1,136 @@
+"""What a run leaves for people, each a fold of the journal: ``summary.json``, ``trials.csv`` and the two reports."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nas.core.files import write_atomic, write_json
+from nas.core.text import csv_text
+from nas.engine.loop import Ledger
+from nas.report.figures import draw_figures
+from nas.report.html.search_report import html_text
+from nas.report.markdown import report_text
+from nas.report.run_view import RunView, load_view
+
+COLUMNS = ("index", "status", "key", "reward", "params", "macs", "seconds", "failure", "epochs", "of")
+
+
+def write_outputs(folder: Path) -> RunView:
+    """Write all outputs of the run in ``folder`` again and return what they show."""
+    view = load_view(folder)
+    write_atomic(folder / "trials.csv", trials_csv(view.ledger))
+    write_json(folder / "summary.json", asdict(summary(view)))
+    left_out: list[str] = []
+    figures = draw_figures(view, folder / "figures", left_out)
+    write_atomic(folder / "report.md", report_text(view, figures, left_out))
+    write_atomic(folder / "report.html", html_text(view))
+    return view
+
+
+def trials_csv(ledger: Ledger) -> str:
+    """Return the table of trials as CSV: :data:`COLUMNS`, then the evaluator's other values."""
+    # columns that an evaluator adds, in an order that does not depend on that of the trials
+    extra = sorted({name for t in ledger.trials if t.metrics for name in t.metrics.values})
+    # the width that each network has where a budget chooses it
+    sized = any(t.width is not None for t in ledger.trials)
+    rows: list[list[object]] = [[*COLUMNS, *["width"] * sized, *extra]]
+    for t in ledger.trials:
+        failure = f"{t.failure.kind}: {t.failure.message}" if t.failure else ""
+        values = t.metrics.values if t.metrics else {}
+        row = [t.index, t.status, t.key, t.reward, t.params, t.macs, t.seconds, failure, t.proposal.epochs, t.of]
+        rows.append([*row, *[t.width] * sized, *(values.get(name) for name in extra)])
+    return csv_text(rows)
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The trial with the best reward of the most epochs."""
+
+    index: int
+    key: str
+    reward: float | None
+    params: int | None
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """The random search that a search is compared with."""
+
+    reward: float | None
+    """The best one."""
+    queries: int
+
+
+@dataclass(frozen=True)
+class FinalScore:
+    """A network of the final comparison, in percent of the test split for trainings."""
+
+    role: str
+    name: str
+    mean: float | None
+    spread: float
+    """Standard deviation over the seeds, 0 for one."""
+    scores: list[float]
+    params: int | None
+    macs: int | None
+    seconds: float
+    """Mean of a training."""
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """A search in numbers: ``summary.json`` is a JSON object of the names of these attributes."""
+
+    name: str
+    status: str
+    space: str
+    searcher: str
+    seed: int
+    best: BestTrial | None
+    counts: dict[str, int]
+    """Trials by status."""
+    queries: int
+    """Evaluations that were asked for."""
+    seconds: float
+    """What evaluations took on this machine."""
+    simulated_seconds: float | None
+    """What a table says that they would have taken."""
+    test_reads: int
+    damaged_images: int
+    random_search: RandomSearch | None
+    finals: list[FinalScore]
+    """Best mean first."""
+    spent: dict[str, float]
+    """Seconds of evaluations on their workers, by part of the run."""
+
+
+def summary(view: RunView) -> SearchSummary:
+    """Return the run in numbers."""
+    ledger, best = view.ledger, view.ledger.best()
+    random = None
+    if view.baseline is not None and (other := view.baseline.best()) is not None:
+        random = RandomSearch(other.reward, view.baseline.queries)
+    finals = []
+    for row in view.scores():
+        mean, scores, seconds = row.mean if row.scores else None, list(row.scores), round(row.seconds, 3)
+        finals.append(FinalScore(row.role, row.name, mean, row.spread, scores, row.params, row.macs, seconds))
+    simulated = [t.metrics.seconds for t in ledger.trials if t.status == "done" and t.metrics and t.metrics.simulated]
+    return SearchSummary(
+        name=view.folder.name,
+        status=view.status,
+        space=view.config.space.name,
+        searcher=view.config.searcher.name,
+        seed=view.config.seed,
+        best=None if best is None else BestTrial(best.index, best.key, best.reward, best.params, best.macs),
+        counts=dict(ledger.counts),
+        queries=ledger.queries,
+        seconds=round(sum(t.seconds for t in ledger.trials if t.status != "reused"), 3),
+        simulated_seconds=round(sum(simulated), 3) if simulated else None,
+        test_reads=view.ledger.test_reads,
+        damaged_images=view.damaged[0],
+        random_search=random,
+        finals=finals,
+        spent={part.name: round(part.seconds, 3) for part in view.spent()},
+    )

@@ -1,0 +1,245 @@
+"""REINFORCE: a recurrent controller learns to choose from the rewards of what it chose."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import numpy as np
+
+from nas.errors import ConfigError, Exhausted, SpaceError
+from nas.searchers.base import number, register_searcher, whole
+from nas.searchers.fold_cache import Arrays, CachedFold
+from nas.searchers.reinforce.controller import Choice, Controller, Episode, Memory
+from nas.space import Space
+from nas.space.choices import Options, Replay
+from nas.space.space import ATTEMPTS, decisions_key
+from nas.types import Architecture, Context, History, Proposal, Trial
+
+FORMAT = "nas/reinforce/1"
+REPEATS = 100
+"""Draws that were tried already, or infeasible in a row, after which every option counts the same."""
+BATCH, PASSES = 2, 2
+"""The number of results that PPO waits for, and of steps that it then takes on all of them."""
+
+
+@dataclass
+class _State:
+    """The controller after the results so far, and what an advantage is measured against."""
+
+    controller: Controller
+    baseline: float = 0.5
+    rewards: list[float] = field(default_factory=list)
+    """All rewards, sorted."""
+    batch: list[Episode] = field(default_factory=list)
+    """What the next step learns from, when it is full."""
+    tried: set[str] = field(default_factory=set)
+
+
+@register_searcher("reinforce", source="arXiv:1611.01578, section 3")
+class ReinforceSearcher:
+    """A recurrent controller chooses decision by decision; REINFORCE or PPO makes what scored well more likely.
+
+    Every result is one step of Adam at ``rate`` on its trace, replayed with the parameters of now. What counts is a
+    reward's rank among all before it, from 0 to 1, less the moving average of ranks (``decay``): rewards of any size
+    teach alike. A trial that failed or was refused ranks last and moves neither ranks nor average. ``entropy`` weighs
+    the bonus on the entropy of every choice (nats). With ``ppo`` the steps are those of proximal policy optimisation, a
+    few on every few results with clipped ratios of probability (arXiv:1707.06347; in NAS arXiv:1707.07012, appendix A).
+    ``hidden`` is the size of the LSTM.
+
+    What was tried or is pending is not proposed again: the controller draws without replacement.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        hidden: int = 32,
+        rate: float = 0.05,
+        entropy: float = 0.2,
+        decay: float = 0.95,
+        ppo: bool = False,
+        context: Context | None = None,
+    ) -> None:
+        self._space = space
+        self._hidden = whole("reinforce", "hidden", hidden, 1)
+        self._rate = number("reinforce", "rate", rate)
+        self._entropy = number("reinforce", "entropy", entropy, 0, 100)
+        self._decay = number("reinforce", "decay", decay)
+        if type(ppo) is not bool:
+            raise ConfigError(f"searcher 'reinforce': ppo must be true or false, found {ppo!r}")
+        self._ppo = ppo
+        cache = context.cache if context else None
+        path = cache and cache / "reinforce.cache"
+        identity = repr((FORMAT, space.name, sorted(space.args.items()), hidden, rate, entropy, decay, ppo))
+        self._fold = CachedFold(lambda: _State(Controller(hidden)), self._step, path, identity, _pack, self._unpack)
+
+    def ask(self, history: History, rng: np.random.Generator) -> Proposal:
+        """Return the controller's next choice; ``info`` holds its log-probability."""
+        state = self._fold(history)
+        pending = [decisions_key(t.architecture) for t in history.pending]
+        tried = state.tried.union(pending) if pending else state.tried
+        draws = Draws(state.controller, rng)
+        repeats = infeasible = 0
+        # draw until something new comes; where repeats pile up, draw evenly among what is left
+        while infeasible < ATTEMPTS and not draws.exhausted:
+            architecture = self._space.attempt(draws.chooser(evenly=max(repeats, infeasible) >= REPEATS))
+            if architecture is None:
+                infeasible += 1
+            elif decisions_key(architecture) in tried:
+                repeats, infeasible = repeats + 1, 0
+            else:
+                return Proposal(architecture, info={"logp": draws.logp})
+        if not tried:
+            raise SpaceError(f"space '{self._space.name}': no feasible architecture in {infeasible:,} draws")
+        raise Exhausted(f"space '{self._space.name}': every architecture was proposed")
+
+    def _step(self, state: _State, trial: Trial) -> None:
+        state.tried.add(decisions_key(trial.architecture))
+        if trial.status == "pending":  # a scheduler shows what was trained for other epochs without its reward
+            return
+        # the decisions in the order in which the space takes them, those without an alternative left out
+        replay = _RecordingReplay(trial.architecture)
+        self._space.attempt(replay)
+        # what counts is the rank, so rewards of any scale teach alike: the share of rewards below, ties counting half
+        score, rewards = 0.0, state.rewards
+        if trial.reward is not None:
+            below = bisect_left(rewards, trial.reward) + bisect_right(rewards, trial.reward)
+            score = (below + 1) / (2 * len(rewards) + 2)
+        advantage = 2 * (score - state.baseline)
+        if trial.reward is not None:
+            state.baseline = self._decay * state.baseline + (1 - self._decay) * score
+            insort(rewards, trial.reward)
+        trace = tuple(replay.trace)
+        if not trace:
+            return
+        # a trial of another searcher has no probability of its own: as if it had been drawn now
+        logp = trial.proposal.info.get("logp")
+        if logp is None and self._ppo:
+            logp = state.controller.logp(trace)
+        state.batch.append(Episode(trace, advantage, logp))
+        if len(state.batch) == (BATCH if self._ppo else 1):
+            for _ in range(PASSES if self._ppo else 1):
+                state.controller.update(state.batch, self._rate, self._entropy, clip=self._ppo)
+            state.batch = []
+
+    def _unpack(self, arrays: Arrays, results: Sequence[Trial]) -> _State:
+        state, text = _State(Controller(self._hidden)), json.loads(str(arrays["text"]))
+        state.baseline, state.rewards = float(arrays["baseline"]), arrays["rewards"].tolist()
+        state.batch = [Episode(tuple(Choice(*c) for c in t), advantage, logp) for t, advantage, logp in text["batch"]]
+        state.tried = {decisions_key(t.architecture) for t in results}
+        parameters = [state.controller.core, *(state.controller.table(name, count) for name, count in text["tables"])]
+        # value and both moments of all parameters lie side by side
+        parts = np.split(arrays["numbers"], np.cumsum([p.value.size for p in parameters])[:-1], axis=1)
+        for parameter, part, steps in zip(parameters, parts, arrays["steps"], strict=True):
+            parameter.value, parameter.first, parameter.second = part.reshape(3, *parameter.value.shape).copy()
+            parameter.steps = int(steps)
+        return state
+
+
+def _pack(state: _State) -> Arrays:
+    tables = state.controller.tables
+    parameters = [state.controller.core, *tables.values()]
+    batch = [(e.trace, e.advantage, e.logp) for e in state.batch]
+    return {
+        "text": json.dumps({"tables": list(tables), "batch": batch}),
+        "baseline": state.baseline,
+        "rewards": np.array(state.rewards),
+        "numbers": np.concatenate([np.stack([p.value, p.first, p.second]).reshape(3, -1) for p in parameters], axis=1),
+        "steps": np.array([p.steps for p in parameters]),
+    }
+
+
+class _RecordingReplay(Replay):
+    """Replays an architecture and writes its choices down."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(dict(architecture.decisions))
+        self.trace: list[Choice] = []
+
+    def pick(self, name: str, options: Options) -> int:
+        """Return the index of the recorded decision."""
+        index = super().pick(name, options)
+        if len(options) > 1:
+            self.trace.append(Choice(name, index, len(options)))
+        return index
+
+
+class _Node:
+    """A decision reached by one sequence of choices: the options' probabilities, and how much of each is left."""
+
+    __slots__ = ("children", "left", "logp", "memory", "name", "open", "probabilities")
+
+    def __init__(self, controller: Controller, memory: Memory, previous: Choice | None, name: str, count: int) -> None:
+        self.name = name
+        self.memory, logp = controller.step(memory, previous, name, count)
+        self.logp: list[float] = logp.tolist()
+        self.probabilities: list[float] = np.exp(logp).tolist()
+        self.left = list(self.probabilities)
+        self.open = [True] * count
+        self.children: dict[int, _Node] = {}
+
+
+class Draws:
+    """Draws from a controller without replacement (arXiv:2002.09067): what was drawn once is not drawn again.
+
+    The choices seen so far form a tree that remembers the LSTM's states, so that further draws are cheap.
+    """
+
+    def __init__(self, controller: Controller, rng: np.random.Generator) -> None:
+        self._controller, self._rng = controller, rng
+        self._root: _Node | None = None
+        self._path: list[tuple[_Node, int]] = []
+        self._begun = self._evenly = False
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything was drawn."""
+        self._close()
+        return self._begun and (self._root is None or not any(self._root.open))
+
+    @property
+    def logp(self) -> float:
+        """The log-probability of the latest draw."""
+        return sum(node.logp[index] for node, index in self._path)
+
+    def chooser(self, evenly: bool = False) -> Draws:
+        """Return the chooser of another draw, as the controller would or ``evenly`` among what is left."""
+        self._close()
+        self._begun, self._evenly = True, evenly
+        return self
+
+    def pick(self, name: str, options: Options) -> int:
+        """Return the index of an option under which something is left."""
+        if len(options) == 1:
+            return 0
+        # the node of this sequence of choices; the LSTM takes a step where nobody was before
+        if self._path:
+            parent, index = self._path[-1]
+            node = parent.children.get(index)
+            if node is None:
+                previous = Choice(parent.name, index, len(parent.open))
+                node = parent.children[index] = _Node(self._controller, parent.memory, previous, name, len(options))
+        else:
+            if self._root is None:
+                self._root = _Node(self._controller, self._controller.start(), None, name, len(options))
+            node = self._root
+        weights = list(accumulate(node.open if self._evenly else node.left))
+        if weights[-1] <= 0:
+            weights = list(accumulate(node.open))
+        # inverse transform sampling by the cumulated weights
+        index = bisect_right(weights, self._rng.random() * weights[-1], hi=len(weights) - 1)
+        while not node.open[index]:
+            index -= 1
+        self._path.append((node, index))
+        return index
+
+    def _close(self) -> None:
+        left, still_open = 0.0, False
+        for node, index in reversed(self._path):
+            node.left[index] = node.probabilities[index] * left
+            node.open[index] = still_open
+            left, still_open = sum(node.left), any(node.open)
+        self._path = []
