@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# tests side by side would share the cores out to twice as many threads, which then wait for each other; before torch
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -25,8 +25,8 @@ def test_types_are_precise():
 def test_the_package_does_not_grow():
     # 29,269 before the house was built; since then with the Python page and what the registries hold for plugins (300),
     # and with what holds runs, files and text from outside, signals and hostile trials (3,900), and budgets, rivals,
-    # finalists and limits of seconds (1,300)
-    assert measure().lines <= 34_900
+    # finalists and limits of seconds (1,300), and what a space names for searches to begin with (60)
+    assert measure().lines <= 35_000
 
 
 def test_longer_functions_have_comments():

@@ -51,7 +51,12 @@ def rows_of(what: str) -> list[tuple[str, str]]:
 
     match what:
         case "spaces":
-            return [(name, f"{_first_line(SPACES[name].function)} ({SPACES[name].source})") for name in SPACES]
+            rows = []
+            for name in SPACES:
+                space = SPACES[name]
+                starts = f" [begins with: {', '.join(space.starts)}]" if space.starts else ""
+                rows.append((name, f"{_first_line(space.function)} ({space.source}){starts}"))
+            return rows
         case "searchers":
             rows = [(AUTO, f"The best measured: {automatic(1)}, and from {LONG:,} trials on {automatic(LONG)}")]
             for name in SEARCHERS:

@@ -43,6 +43,8 @@ CACHE = "cache"
 DEFAULT_TASK = Task("images", (3, 32, 32), 10)
 TABLE_SPACE = "table"
 """The space of a table's file."""
+UNLEARNED = ("random", "grid", "optuna:random")
+"""Searchers that learn nothing from what they begin with, and are there to compare with."""
 DRAWS = 100
 """How many architectures are drawn to find one that can be built: a space may find many of its own infeasible, and
 narrow networks may miss a budget by one step of their width."""
@@ -131,6 +133,8 @@ def with_defaults(options: RunOptions) -> RunConfig:
     config = RunConfig.from_json(data)
     if evaluator == "train" and config.budget.size and "against" not in data:
         config = config.changed(against=default_families(config.data.task(), config.budget.size))
+    if evaluator == "train" and "start_from" not in data and config.searcher.name not in UNLEARNED:
+        config = config.changed(start_from=_default_starts(config))
     if options.get("lag") is None:
         config = replace(config, lag=default_lag(config.executor, evaluator == "train"))
     return config
@@ -434,11 +438,31 @@ def start_architecture(text: str, space: str | None = None) -> Architecture:
     raise ConfigError(f"--start-from {text}: {'; '.join(problems)}")
 
 
+def _default_starts(config: RunConfig) -> list[str]:
+    """Return the names of what the space begins with: of those that can be built and are within the limits."""
+    load_plugins(config.plugins)
+    found = SPACES[config.space.name].with_args(config.space.args) if config.space.name in SPACES else None
+    if found is None or not found.starts:
+        return []
+    prepare = make_prepare(found, config.data.task(), config.space.width, config.space.depth, budget=config.budget.size)
+    limits, names = config.constraints, []
+    for name in found.starts:
+        one = prepare(found.start(name))
+        over = (limits.params or one.params or 0) < (one.params or 0) or (limits.macs or one.macs or 0) < (
+            one.macs or 0
+        )
+        if not one.problem and not over:
+            names.append(name)
+    return names
+
+
 def start_architectures(texts: Sequence[str], space: Space) -> list[Architecture]:
-    """Return the architectures that ``texts`` name; each must be a point of ``space``."""
-    found = []
+    """Return the architectures that ``texts`` name; each must be a point of ``space``. ``none`` alone is none."""
+    found: list[Architecture] = []
+    if tuple(texts) == (NONE,):
+        return found
     for text in texts:
-        architecture = start_architecture(text, space.name)
+        architecture = space.start(text) if text in space.starts else start_architecture(text, space.name)
         if architecture.space != space.name:
             raise ConfigError(
                 f"--start-from {text}: it is of space '{architecture.space}', the search of '{space.name}'"

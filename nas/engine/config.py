@@ -57,7 +57,8 @@ class SearcherConfig(Config):
     args: dict[str, Any] = _arguments("searcher", "population=50")
     start_from: tuple[str, ...] = option(
         tuple,
-        "network of the space stages, genotype, or architecture file, to begin with; may be repeated",
+        "network of the space stages, genotype, or architecture file, to begin with; may be repeated; default what "
+        "the space names (see: list spaces), none: none",
         metavar="NAME|FILE",
     )
 

@@ -206,6 +206,7 @@ def resume_run(folder: Path, plan_of: Callable[[Sequence[Json]], tuple[P, Sequen
     """
     with opened(find_journal(folder)) as (journal, events, warning):
         sweep_temporaries(folder)
+        _sweep_claims(folder.parent)
         plan, first, told = plan_of(events)
         run = RunFolder(folder, plan, journal, "; ".join(text for text in (warning, told) if text))
         if first:
@@ -257,10 +258,7 @@ def new_folder(results: Path, name: str | None, stem: str = "") -> Iterator[Path
         yield folder
     finally:
         lock.release()
-        for path in results.glob(".*.claim"):  # left by processes that were killed
-            with suppress(OSError):
-                if not is_locked(path):
-                    FileLock.take(path).release()
+        _sweep_claims(results)
         if made:
             with suppress(OSError):  # it holds something
                 results.rmdir()
@@ -275,6 +273,14 @@ def _claim(folder: Path) -> FileLock:
     except OSError as error:
         why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
         raise ConfigError(f"run folder '{folder}' cannot be created: {why}") from None
+
+
+def _sweep_claims(results: Path) -> None:
+    """Remove the claims on names that were left by processes that were killed."""
+    for path in results.glob(".*.claim"):
+        with suppress(OSError):
+            if not is_locked(path):
+                FileLock.take(path).release()
 
 
 def _plain(stem: str) -> str:

@@ -105,7 +105,8 @@ class Space:
 
     The function may return :class:`Cells`, a :class:`Network`, anything else with their two methods, or any other
     value: then the space describes no network, and its decisions are what an evaluator looks at. ``width`` and
-    ``depth`` are the defaults for networks.
+    ``depth`` are the defaults for networks. ``starts`` are decisions by name: of architectures known to be good, with
+    which a search that learns begins.
 
     A keyword-only argument at its default is no part of what architectures say of their space, so that one may be
     added and architectures on disk stay as they are.
@@ -119,8 +120,10 @@ class Space:
         source: str = "",
         width: int = 16,
         depth: int = 1,
+        starts: Mapping[str, Mapping[str, Value]] | None = None,
     ) -> None:
         self.name, self.function, self.source, self.width, self.depth = name, function, source, width, depth
+        self.starts = {} if starts is None else starts
         parameters = list(inspect.signature(function).parameters.values())
         self._unrecorded = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.args = self._recorded({name: freeze(value) for name, value in (args or {}).items()})
@@ -141,7 +144,12 @@ class Space:
 
     def with_args(self, args: Mapping[str, Value]) -> Space:
         """Return the space with other arguments; an unknown one raises :class:`ConfigError`."""
-        return type(self)(self.name, self.function, {**self.args, **args}, self.source, self.width, self.depth)
+        own = (self.source, self.width, self.depth, self.starts)
+        return type(self)(self.name, self.function, {**self.args, **args}, *own)
+
+    def start(self, name: str) -> Architecture:
+        """Return the architecture of :attr:`starts` with this name."""
+        return Architecture(self.name, self.starts[name], self._frozen_args)
 
     def options(self, name: str) -> Options:
         """Return the options of a decision that some architecture of this space has made."""
@@ -342,15 +350,20 @@ SPACES: Registry[Space] = Registry("space")
 
 
 def register_space(
-    name: str, source: str = "a user's own", width: int = 16, depth: int = 1, kind: type[Space] = Space
+    name: str,
+    source: str = "a user's own",
+    width: int = 16,
+    depth: int = 1,
+    kind: type[Space] = Space,
+    starts: Mapping[str, Mapping[str, Value]] | None = None,
 ) -> Callable[[SpaceFunction], SpaceFunction]:
-    """Register the decorated function as space ``name`` with its ``source``, default width and depth, and class."""
+    """Register the decorated function as space ``name``; what follows is what its :class:`Space` has, or ``kind``."""
     check_named("space", name)
 
     def register(function: SpaceFunction) -> SpaceFunction:
         parameters = list(inspect.signature(function).parameters.values())[1:]
         defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        SPACES.add(name, kind(name, function, defaults, source, width, depth))
+        SPACES.add(name, kind(name, function, defaults, source, width, depth, starts))
         return function
 
     return register

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from nas.core.values import Task
+from nas.core.values import Task, Value
 from nas.errors import Infeasible
 from nas.graph import Graph
 from nas.space import Choose, Network, register_space
@@ -16,10 +16,31 @@ WIDTHS = (2 * PARTS, 1)
 """The least width that a budget may choose, and the step to the next."""
 
 
+def _start(stages: int, family: str, *, swish: bool = False, se: float = 0.0, wide: bool = False) -> dict[str, Value]:
+    """Return the decisions of one unit a stage after a strided stem; ``wide``: as arXiv:1605.07146 has them."""
+    found: dict[str, Value] = {"family": family, "activation": "swish" if swish else "relu", "se": se, "kernel": 3}
+    if family in RESIDUAL:
+        found["preactivated"] = wide
+    if family == "inverted":
+        found["inverted.expansion"] = 6.0
+    found |= {"stem.stride": 2, "stem.width": 0.5 if wide else 1.0, "early": False, "growth": 2.0, "stages": stages}
+    return found | {f"stage{i + 1}.repeats": 1 for i in range(stages)} | {"head": "pool_fc"}
+
+
+STARTS = {
+    "resnet10": _start(4, "basic"),
+    "wide_resnet10": _start(3, "basic", wide=True),
+    "plain": _start(4, "plain"),
+    "mbconv": _start(4, "inverted", swish=True, se=0.25),
+}
+"""What a search begins with: shapes of handcrafted families, with the strided stem that small budgets ask for."""
+
+
 @register_space(
     "macro",
     source="shapes of arXiv:1512.03385, 1603.05027, 1605.07146, 1704.04861, 1801.04381, 1409.1556",
     width=16 * PARTS,
+    starts=STARTS,
 )
 def macro(choose: Choose) -> Network:
     """A stem, two to four stages of one kind of unit and a head; a budget of MACs or parameters sets the width.

@@ -178,3 +178,12 @@ def test_a_file_system_without_locks_serves_as_well(tmp_path):
     assert done.returncode == 0, done.stderr
     assert complete(tmp_path / "results/r")
     assert not list(path.parent.glob("*.lock*"))
+
+
+def test_a_claim_that_a_killed_process_left_goes_with_the_next_resume(tmp_path):
+    write_plugin(tmp_path / "plug.py")
+    assert nas(tmp_path, *SEARCH, "--name=r").returncode == 0
+    claim = tmp_path / "results" / ".r.claim"
+    claim.touch()
+    assert nas(tmp_path, "resume", "r", "--trials=4").returncode == 0
+    assert os.listdir(tmp_path / "results") == ["r"]

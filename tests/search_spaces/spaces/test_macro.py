@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -205,3 +206,19 @@ def test_the_space_is_a_plain_function_that_chooses() -> None:
     network = macro(lambda name, options: RESNET[name])
     assert network.widths == (16, 1)
     assert network.network(CIFAR, 128, 1) == SPACE.build(point(), CIFAR)
+
+
+def test_a_search_begins_with_handcrafted_shapes() -> None:
+    """``resnet10`` and ``wide_resnet10`` are the networks of the space ``handcrafted``, at any width."""
+    known = SPACES["handcrafted"]
+    family = {"family": "resnet", "resnet.layers": 10, "resnet.stem_stride": 2}
+    wide = {"family": "wide_resnet", "wide_resnet.layers": 10, "wide_resnet.stem_stride": 2}
+    for name, decisions in (("resnet10", family), ("wide_resnet10", wide)):
+        for channels in (16, 24):
+            same = known.build(Architecture("handcrafted", decisions, known.args), CIFAR, channels * 8)
+            assert key(SPACE.build(SPACE.start(name), CIFAR, channels * 8)) == key(same)
+    for name in SPACE.starts:
+        network = SPACE.describe(SPACE.start(name))
+        for task, macs in ((FASHION, 1_000_000), (CIFAR, 3_000_000), (LARGER[0], 12_000_000)):
+            found = fit(partial(network.network, task, depth=1), Budget(macs), network.widths, SPACE.width)
+            assert 0.82 * macs <= cost(found.graph).macs <= macs
