@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def measure(command: str, seeds: list[int], home: Path, data: str, flags: str, l
     for seed in seeds:
         if (label, str(seed)) in done:
             continue
-        name = "-".join(filter(None, (command, label, str(seed))))
+        name = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, (command, label, str(seed)))))
         words = [*shlex.split(COMMANDS[command].format(data=data)), *shlex.split(flags), "--seed", str(seed)]
         wall = run(words, home, name)
         append(command, home / name, {"label": label, "seed": seed, "flags": flags, "wall_seconds": round(wall, 1)})
