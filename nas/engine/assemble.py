@@ -26,7 +26,7 @@ from nas.executors.config import INLINE
 from nas.models.resolve import resolve
 from nas.schedulers import Finalists, make_scheduler
 from nas.schedulers.shorthand import spelled_out
-from nas.searchers import make_searcher
+from nas.searchers import FAMILIES, SEARCHERS, make_searcher
 from nas.searchers.base import StartFrom
 from nas.searchers.default import AUTO
 from nas.searchers.pareto import COSTS, DEFAULT_OBJECTIVES, limits_of, objective_names
@@ -439,10 +439,14 @@ def start_architecture(text: str, space: str | None = None) -> Architecture:
 
 
 def _default_starts(config: RunConfig) -> list[str]:
-    """Return the names of what the space begins with: of those that can be built and are within the limits."""
+    """Return the names of what the space begins with: of those that can be built and are within the limits.
+
+    A searcher that is a Python object proposes from the first trial on, as its author meant.
+    """
     load_plugins(config.plugins)
+    registered = config.searcher.name.partition(":")[0] in (*SEARCHERS, *FAMILIES)
     found = SPACES[config.space.name].with_args(config.space.args) if config.space.name in SPACES else None
-    if found is None or not found.starts:
+    if found is None or not found.starts or not registered:
         return []
     prepare = make_prepare(found, config.data.task(), config.space.width, config.space.depth, budget=config.budget.size)
     limits, names = config.constraints, []

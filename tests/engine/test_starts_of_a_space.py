@@ -29,7 +29,9 @@ def test_a_space_names_what_a_search_begins_with():
     assert starts_of().searcher.start_from == STARTS
     assert starts_of(searcher="evolution").searcher.start_from == STARTS
     assert starts_of(start_from=("plain",)).searcher.start_from == ("plain",)
-    for searcher in ("random", "grid"):
+    assert starts_of(searcher="optuna:tpe").searcher.start_from == STARTS
+    # an object of Python, by the name of its class
+    for searcher in ("random", "grid", "Mine"):
         assert starts_of(searcher=searcher).searcher.start_from == ()
     # at the space's own size too, and in no other space
     assert with_defaults(RunOptions(space="macro")).searcher.start_from == STARTS
