@@ -53,7 +53,7 @@ def search(options: argparse.Namespace) -> int:
         check_plugins(settings.get("plugins", ()), given.get("plugins", ()), options.config.parent)
         check_address(settings.get("ray_address"), "ray_address" in given, options.config.parent)
     start = given.get("start_from") or settings.get("start_from")
-    if start and start != ["none"] and "space" not in given and "space" not in settings:
+    if start and list(start) != ["none"] and "space" not in given and "space" not in settings:
         load_plugins(given.get("plugins") or settings.get("plugins") or ())
         first = start_architecture(start[0])
         settings = {"space_args": dict(first.args), **settings, "space": first.space}

@@ -452,10 +452,8 @@ def _default_starts(config: RunConfig) -> list[str]:
     limits, names = config.constraints, []
     for name in found.starts:
         one = prepare(found.start(name))
-        over = (limits.params or one.params or 0) < (one.params or 0) or (limits.macs or one.macs or 0) < (
-            one.macs or 0
-        )
-        if not one.problem and not over:
+        sizes = (limits.params, one.params), (limits.macs, one.macs)
+        if not one.problem and all(not most or (size or 0) <= most for most, size in sizes):
             names.append(name)
     return names
 

@@ -357,7 +357,7 @@ def register_space(
     kind: type[Space] = Space,
     starts: Mapping[str, Mapping[str, Value]] | None = None,
 ) -> Callable[[SpaceFunction], SpaceFunction]:
-    """Register the decorated function as space ``name``; what follows is what its :class:`Space` has, or ``kind``."""
+    """Register the decorated function as space ``name``; ``kind`` is its class, the others are what that takes."""
     check_named("space", name)
 
     def register(function: SpaceFunction) -> SpaceFunction:

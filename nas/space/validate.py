@@ -52,6 +52,11 @@ def problems(space: Space, draws: int = DRAWS) -> Iterator[str]:
                 total = cost(graph)
                 if total.output_shape != (TASK.classes,):
                     yield f"a network must return one logit a class, ({TASK.classes},), found {total.output_shape}"
+        for name in space.starts:
+            try:
+                space.key(space.start(name))
+            except NasError as error:
+                yield f"starts['{name}'] must be the decisions of an architecture: {one_line(error)}"
         if len(infeasible) == draws:
             yield f"none of {draws} networks is feasible: {one_line(infeasible[0])}"
     except NasError as error:

@@ -11,7 +11,8 @@ from nas.engine.assemble import with_defaults
 from nas.engine.config import RunOptions
 from nas.runs.journal import read
 from nas.runs.run_folder import JOURNAL
-from nas.space import SPACES
+from nas.space import SPACES, Space
+from nas.space.validate import problems
 
 load_built_in()
 STARTS = ("resnet10", "wide_resnet10", "plain", "mbconv")
@@ -86,3 +87,21 @@ def test_none_is_none(tmp_path):
 @pytest.mark.parametrize("name", STARTS)
 def test_the_list_of_spaces_names_them(tmp_path, name):
     assert name in nas(tmp_path, "list", "spaces").stdout
+
+
+def test_check_tells_of_a_start_that_is_no_point():
+    def two(choose):
+        return choose("units", (1, 2))
+
+    good, bad = ({"plain": {"units": units}} for units in (2, 3))
+    assert list(problems(Space("two", two, starts=good), draws=2)) == []
+    (told,) = problems(Space("two", two, starts=bad), draws=2)
+    assert told.startswith("starts['plain'] must be the decisions of an architecture: ")
+    assert "units" in told
+
+
+def test_none_needs_no_space(tmp_path):
+    """The space is the default one, not that of what is begun with."""
+    quick = ("--trials=1", "--epochs=1", "--train-images=64", "--final-seeds=0", "--baseline=none", "--name=one")
+    assert nas(tmp_path, "search", "--start-from=none", *quick).returncode == 0
+    assert read(tmp_path / "results" / "one" / JOURNAL)[0]["config"]["space"] == "nasnet"
