@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from budgets import meets
+from budget_examples import meets
 
 from nas.core.plugins import load_built_in
 from nas.core.values import Task

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from budgets import meets
+from budget_examples import meets
 
 from nas.core.values import Task
 from nas.errors import ConfigError, SpaceError
