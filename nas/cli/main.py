@@ -17,11 +17,12 @@ from nas.cli.parser import Parser
 from nas.cli.streams import quiet_streams
 from nas.core.environment import import_problem
 from nas.core.signals import exit_code, interruptible
+from nas.data.config import DEFAULT_DATASET
 from nas.errors import LINE_LIMIT, ClusterError, ConfigError, NasError, one_line, printable, unknown
 
-DESCRIPTION = """\
+DESCRIPTION = f"""\
 Find a neural network for images: search, resume, status, report; inspect, draw and export networks.
-Without a command, 'search' runs; without flags it searches NASNet cells on 10,000 images of Fashion-MNIST and
+Without a command, 'search' runs; without flags it searches NASNet cells on the dataset {DEFAULT_DATASET} and
 compares the winner with random search and a handcrafted ResNet."""
 MODULES = ("search", "runs", "network", "list", "check", "compare", "export", "finetune", "scale", "train")
 """In the order of the help: the modules of ``nas.cli`` that have commands."""

@@ -19,6 +19,8 @@ import pytest
 from wrong_files import EDGES, GRAPH, OPERATIONS, SPACE_PLUGIN
 
 from nas.cli.main import build_parser, main
+from nas.engine.assemble import with_defaults
+from nas.engine.config import RunOptions
 from nas.runs.journal import read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +102,15 @@ def test_the_help_imports_nothing_heavy_and_answers_within_half_a_second():
         subprocess.run([sys.executable, "run_search.py", "--help"], cwd=ROOT, capture_output=True, check=True)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) <= 0.5
+
+
+def test_the_help_says_what_is_searched_without_flags(capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--help"])
+    config = with_defaults(RunOptions())
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"without flags it searches NASNet cells on the dataset {config.data.dataset} and" in said
+    assert config.space.name == "nasnet"
 
 
 def test_the_version(capsys):
