@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import random
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -90,6 +91,28 @@ FEW = [
 """Those that were good in short trainings."""
 
 
+def near(count: int) -> list[Shape]:
+    """Return the shapes of VGG's and ResNet's units, and ``count`` of few units drawn at random, the same ever."""
+    draw = random.Random(0)
+    shapes = [*changed(FOUR, family=["plain"]), *changed(replace(FOUR, family="plain"), activation=["swish"])]
+    while len(shapes) < count + 2:
+        family = draw.choice(("basic", "plain"))
+        shape = Shape(
+            repeats=tuple(draw.choice((1, 1, 2)) for _ in range(draw.choice((3, 4)))),
+            family=family,
+            activation=draw.choice(("relu", "swish")),
+            preactivated=family == "basic" and draw.random() < 0.5,
+            stem_stride=draw.choice((1, 2)),
+            stem_width=draw.choice((0.5, 1.0)),
+            growth=draw.choice((1.4, 2.0, 2.8)),
+            early=draw.random() < 0.5,
+            head=draw.choice(("pool_fc", "conv_pool_fc")),
+        )
+        if 8 <= shape.reduction <= 16 and sum(shape.repeats) <= 5 and shape not in shapes:
+            shapes.append(shape)
+    return shapes
+
+
 @dataclass(frozen=True)
 class Study:
     """What is trained."""
@@ -108,6 +131,7 @@ STUDIES = {
     "cifar10-8000": Study("cifar10", 3_000_000, 8_000, (2, 8), SWISH),
     "cifar10-8000-batch32": Study("cifar10", 3_000_000, 8_000, (1, 6), FEW, {"batch_size": 32, "learning_rate": 0.05}),
     "cifar10-15000": Study("cifar10", 3_000_000, 15_000, (1, 5), FEW),
+    "cifar10-15000-near": Study("cifar10", 3_000_000, 15_000, (5,), near(40)),
     "cifar10-all": Study("cifar10", 3_000_000, None, (1, 5), FEW),
 }
 """By name; MACs of an image, training images (None: all but those for validation), epochs."""

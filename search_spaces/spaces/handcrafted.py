@@ -14,7 +14,9 @@ from search_spaces.stages import PLANS, NetworkPlan, build
 from search_spaces.stages.builder import round_width, width_unit
 from search_spaces.stages.shape import LEAST_SIDE, Shape, build_shape
 
-FAMILIES = ("resnet", "wide_resnet", "mobilenet_v2", "efficientnet_b0")
+FAMILIES = ("resnet", "plain", "wide_resnet", "mobilenet_v2", "efficientnet_b0")
+SHAPES = FAMILIES[:3]
+"""Those whose depth is a choice; any other is a network that is a table of stages."""
 PUBLISHED_WIDTH = 128
 """The ``width`` at which channels are as published; such fine steps let a budget be met closely."""
 WIDTHS = (2, 1)
@@ -25,6 +27,8 @@ RESNETS = {10: (1, 1, 1, 1), 14: (2, 2, 2), 8: (1, 1, 1), 18: (2, 2, 2, 2), 20: 
 """Units of each stage by the number of layers: four stages as for ImageNet, three as for CIFAR."""
 WIDE_RESNETS = {16: (2, 2, 2), 10: (1, 1, 1), 22: (3, 3, 3)}
 """The same of arXiv:1605.07146, table 1."""
+PLAIN = {6: (1, 1, 1, 1), 10: (2, 2, 2, 2), 5: (1, 1, 1), 8: (2, 2, 2), 18: (4, 4, 4, 4)}
+"""Convolutions of each stage by the number of layers: a ResNet's without shortcuts, and half as many."""
 
 
 @register_space("handcrafted", source="arXiv:1512.03385, 1605.07146, 1801.04381, 1905.11946", width=PUBLISHED_WIDTH)
@@ -32,9 +36,10 @@ def handcrafted(choose: Choose, families: str | tuple[str, ...] = FAMILIES) -> N
     """Handcrafted networks of ``families``, names with commas between; a budget of MACs or parameters sets the width.
 
     ``resnet`` and ``wide_resnet`` are basic units, original and pre-activated, of 8 to 22 layers with channels that
-    double; any other name is that of a network that is a table of stages, such as ``mobilenet_v2``. All have the stride
+    double; ``plain`` is VGG's convolutions with batch norm and strides, of 5 to 18 layers (arXiv:1512.03385, section
+    3.3); any other name is that of a network that is a table of stages, such as ``mobilenet_v2``. All have the stride
     of their stem decided, which decides most at a small budget; a stride of 4 is one of 2 and a max pool, as published.
-    From 112 pixels on the stem of ``resnet`` and ``wide_resnet`` halves the image once more, never by more than 4.
+    From 112 pixels on the stem of the first three halves the image once more, never by more than 4.
     ``width`` is in 128ths of the published channels (16 in the first stage of a ResNet), ``depth`` multiplies repeats,
     rounded up. So that rivals are trained like what they are compared with, they have no dropout and no dropped paths
     of their own; no stage halves an image of 2 pixels a side. Options come in the order in which they are the more
@@ -44,6 +49,9 @@ def handcrafted(choose: Choose, families: str | tuple[str, ...] = FAMILIES) -> N
     if family == "resnet":
         repeats = RESNETS[choose("resnet.layers", tuple(RESNETS))]
         shape = Shape(repeats, stem_stride=choose("resnet.stem_stride", (2, 1, 4)))
+    elif family == "plain":
+        repeats = PLAIN[choose("plain.layers", tuple(PLAIN))]
+        shape = Shape(repeats, family="plain", stem_stride=choose("plain.stem_stride", (2, 1, 4)))
     elif family == "wide_resnet":
         # half of the first stage's channels in the stem: k = 2
         repeats = WIDE_RESNETS[choose("wide_resnet.layers", tuple(WIDE_RESNETS))]
@@ -56,11 +64,10 @@ def handcrafted(choose: Choose, families: str | tuple[str, ...] = FAMILIES) -> N
 
 def _families(families: str | tuple[str, ...]) -> tuple[str, ...]:
     names = [name.strip() for name in families.split(",")] if isinstance(families, str) else list(families)
-    own = FAMILIES[:2]
     for name in names:
-        if name not in own and name not in PLANS:
-            known = unknown("family", str(name), (*own, *PLANS))
-            raise ConfigError(f"space 'handcrafted': {known}: {', '.join(own)}, or a network that is a table of stages")
+        if name not in SHAPES and name not in PLANS:
+            known = unknown("family", str(name), (*SHAPES, *PLANS))
+            raise ConfigError(f"space 'handcrafted': {known}: {', '.join(SHAPES)}, or a network that is a table of stages")
     if not names:
         raise ConfigError(f"space 'handcrafted': families must name one or more, such as {','.join(FAMILIES)}")
     return tuple(dict.fromkeys(names))

@@ -180,7 +180,7 @@ def test_a_shape_has_the_key_of_its_journal_and_a_file_the_width_of_its_run(tmp_
 def test_rivals_are_the_families_of_their_space_and_the_help_names_them():
     assert SPACES["handcrafted"].args["families"] == FAMILIES
     said = next(setting.help for setting in settings_of(RunConfig) if setting.name == "against")
-    assert f"({', '.join(FAMILIES)}; default all four)" in said
+    assert f"({', '.join(FAMILIES)}; default all)" in said
 
 
 def test_a_study_takes_a_budget_and_a_space_of_ones_own(tmp_path):

@@ -35,20 +35,20 @@ from nas.types import Architecture, Metrics, Proposal, Trial
 from nas.workflows.compare.candidates import candidates_of
 from nas.workflows.compare.settings import settings_from
 
-BUDGET, TRIALS, COUNT = 100_000, 6, 2
+BUDGET, TRIALS, COUNT = 100_000, 7, 2
 SETTINGS = {"space": "macro", "dataset": "digits", "searcher": "evolution", "trials": TRIALS, "epochs": 1}
 SETTINGS |= {"final_seeds": 2, "final_epochs": 1}
 PAYING = {**SETTINGS, "budget_macs": BUDGET, "finalists": COUNT}
 CALLS = {
     "search": 2,
-    "finalists": 5,
-    "random": 8,
-    "random finalists": 11,
-    "rivals": 14,
-    "rivals finalists": 17,
-    "final": 20,
+    "finalists": 6,
+    "random": 9,
+    "random finalists": 13,
+    "rivals": 16,
+    "rivals finalists": 20,
+    "final": 23,
 }
-"""The evaluation that a kill ends, by the phase that it is in: twice six for each search, then the finals."""
+"""The evaluation that a kill ends, by the phase that it is in: seven of each search, then the finals."""
 
 
 class Toy:
@@ -98,7 +98,7 @@ def run(toy, tmp_path_factory):
 
 def test_every_side_has_as_many_trials_and_finalists_under_one_budget_and_recipe(run):
     found, phases = run
-    assert phases == {"search": 4, "finalists": 2, "random": 6, "rivals": 6, "final": phases["final"]}
+    assert phases == {"search": 5, "finalists": 2, "random": 7, "rivals": 7, "final": phases["final"]}
     folders = {name: found.folder / name for name in ("random", "rivals")}
     events = {name: read(folder / "journal.jsonl") for name, folder in folders.items()} | {
         "search": read(found.folder / "journal.jsonl")
@@ -149,10 +149,10 @@ def test_the_comparison_is_against_the_best_rival_and_the_best_that_is_as_quick(
     assert list(summary["spent"]) == ["search", "finalists", "random search", "handcrafted rivals", "final comparison"]
     status = read_status(found.folder)
     assert {name: done for name, (done, _) in status.phases.items()} == {
-        "search": 4,
+        "search": 5,
         "finalists": 2,
-        "random": 6,
-        "rivals": 6,
+        "random": 7,
+        "rivals": 7,
         "final": len(view.ledger.finals),
     }
     assert status.phases["final"][0] == status.phases["final"][1]
@@ -245,7 +245,7 @@ def test_against_none_leaves_handcrafted_networks_out(toy, tmp_path):
         ({"against": ("resnte",)}, "did you mean 'resnet'"),
         ({"against": ("resnet,none",)}, "--against is names of networks or none"),
         ({"budget_macs": 300}, "budget"),
-        ({"finalists": 6}, "they must be fewer than --trials 6"),
+        ({"finalists": 7}, "they must be fewer than --trials 7"),
         ({"finalists": 2, "finalist_epochs": 1}, "must be more than --epochs 1"),
         ({"finalists": None, "finalist_epochs": 3}, "goes with --finalists"),
         ({"finalists": 2, "max_seconds": 9}, "--max-seconds may cut off"),
@@ -284,13 +284,13 @@ def test_finalists_that_failed_or_were_refused_are_told_apart(toy, tmp_path, mon
 def test_a_forecast_counts_finalists_and_rivals():
     config = with_defaults(RunOptions(**{**PAYING, "finalist_epochs": 5}))
     found = Forecast(config, 10.0, 1)
-    assert found.search == 10 * (4 * 1 + 2 * 5)
+    assert found.search == 10 * (5 * 1 + 2 * 5)
     assert (found.random, found.rivals) == (found.search, found.search)
     # search, random, the best rival and the best as quick, two seeds each
     assert found.worker_seconds == 3 * found.search + 4 * 2 * 10
-    assert "(4 trials x 1 epoch + 2 finalists x 5 epochs) x 10.0 s" in found.text()
+    assert "(5 trials x 1 epoch + 2 finalists x 5 epochs) x 10.0 s" in found.text()
     plain = Forecast(with_defaults(RunOptions(**{**SETTINGS, "space": "nb201"})), 10.0, 1)
-    assert (plain.rivals, plain.worker_seconds) == (0.0, 2 * 60 + 3 * 2 * 10)
+    assert (plain.rivals, plain.worker_seconds) == (0.0, 2 * 70 + 3 * 2 * 10)
 
 
 def ledger_of(*rows):

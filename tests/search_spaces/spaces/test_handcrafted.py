@@ -31,7 +31,7 @@ def of(*families: str) -> Space:
 
 def test_the_space_keeps_the_contract() -> None:
     assert list(problems(SPACE, draws=20)) == []
-    assert len({SPACE.key(architecture) for architecture in EVERY}) == len(EVERY) == 25
+    assert len({SPACE.key(architecture) for architecture in EVERY}) == len(EVERY) == 40
 
 
 def first_points() -> dict[object, Architecture]:
@@ -55,7 +55,7 @@ def test_the_published_stem_is_a_member_at_any_size() -> None:
 
 def test_each_family_begins_with_its_likeliest_member() -> None:
     first = {family: dict(architecture.decisions) for family, architecture in first_points().items()}
-    assert list(first) == ["resnet", "wide_resnet", "mobilenet_v2", "efficientnet_b0"]
+    assert list(first) == ["resnet", "plain", "wide_resnet", "mobilenet_v2", "efficientnet_b0"]
     assert first["resnet"] == {"family": "resnet", "resnet.layers": 10, "resnet.stem_stride": 2}
     assert first["mobilenet_v2"]["mobilenet_v2.stem_stride"] == 2
 
@@ -68,6 +68,19 @@ def test_resnets_are_the_published_ones_for_small_images() -> None:
     assert cost(SPACE.build(thin, CIFAR, 40)).macs < cost(SPACE.build(thin, CIFAR, 44)).macs
     wanted = build_shape(Shape((1, 1, 1, 1), stem_stride=2), CIFAR, 16)
     assert key(SPACE.build(EVERY[0], CIFAR)) == key(wanted)
+
+
+@pytest.mark.parametrize("layers", [5, 6, 8, 10, 18])
+def test_plain_networks_are_convolutions_with_strides(layers: int) -> None:
+    """arXiv:1512.03385, section 3.3: layers that have weights, no shortcuts, no pools but the last."""
+    point = Architecture("handcrafted", {"family": "plain", "plain.layers": layers, "plain.stem_stride": 1}, SPACE.args)
+    kinds = [node.op.kind for node in SPACE.build(point, CIFAR).nodes]
+    assert kinds.count("conv") == layers - 1
+    assert kinds.count("linear") == 1
+    assert set(kinds) == {"input", "conv", "batch_norm", "relu", "global_avg_pool", "flatten", "linear"}
+    ten = dict(point.decisions) | {"plain.layers": 10, "plain.stem_stride": 4}
+    shapes = shapes_of(SPACE.build(Architecture("handcrafted", ten, SPACE.args), CIFAR))
+    assert {shape[0] for shape in shapes.values() if len(shape) == 3} >= {16, 32, 64, 128}
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b0", "resnet18"])
