@@ -67,7 +67,9 @@ def _families(families: str | tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in SHAPES and name not in PLANS:
             known = unknown("family", str(name), (*SHAPES, *PLANS))
-            raise ConfigError(f"space 'handcrafted': {known}: {', '.join(SHAPES)}, or a network that is a table of stages")
+            raise ConfigError(
+                f"space 'handcrafted': {known}: {', '.join(SHAPES)}, or a network that is a table of stages"
+            )
     if not names:
         raise ConfigError(f"space 'handcrafted': families must name one or more, such as {','.join(FAMILIES)}")
     return tuple(dict.fromkeys(names))
