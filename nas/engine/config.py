@@ -129,9 +129,10 @@ class ComparisonConfig(Config):
     )
     against: tuple[str, ...] = option(
         tuple,
-        "handcrafted networks to compare with: with a budget families (resnet, plain, wide_resnet, "
+        "handcrafted networks to compare with: with a budget families (resnet, vgg, wide_resnet, "
         "mobilenet_v2, efficientnet_b0; default all) whose best is chosen on validation with as many trials as the "
-        "search had; any other network by name, each at about the winner's MACs; none: none; default without a budget a ResNet",
+        "search had; any other network by name, each at about the winner's MACs; none: none; default without a budget "
+        "a ResNet",
         metavar="NAME,...",
     )
     seeds: int = option(

@@ -24,7 +24,7 @@ from nas.types import Architecture, Candidate, Trial
 
 HANDCRAFTED = "handcrafted"
 """The space of rivals: families of networks, each point of it at the size of a budget."""
-FAMILIES = ("resnet", "plain", "wide_resnet", "mobilenet_v2", "efficientnet_b0")
+FAMILIES = ("resnet", "vgg", "wide_resnet", "mobilenet_v2", "efficientnet_b0")
 """The families that a search under a budget is compared with where it names none."""
 RESNET = "cifar_resnet"
 """The family of references whose member of the winner's MACs is compared with it where there is no budget."""

@@ -10,11 +10,11 @@ from nas.core.values import Task
 from nas.errors import ConfigError, unknown
 from nas.graph import Graph
 from nas.space import Choose, Network, register_space
-from search_spaces.stages import PLANS, NetworkPlan, build
+from search_spaces.stages import PLANS, NetworkPlan, Stage, Stem, build
 from search_spaces.stages.builder import round_width, width_unit
 from search_spaces.stages.shape import LEAST_SIDE, Shape, build_shape
 
-FAMILIES = ("resnet", "plain", "wide_resnet", "mobilenet_v2", "efficientnet_b0")
+FAMILIES = ("resnet", "vgg", "wide_resnet", "mobilenet_v2", "efficientnet_b0")
 SHAPES = FAMILIES[:3]
 """Those whose depth is a choice; any other is a network that is a table of stages."""
 PUBLISHED_WIDTH = 128
@@ -27,8 +27,10 @@ RESNETS = {10: (1, 1, 1, 1), 14: (2, 2, 2), 8: (1, 1, 1), 18: (2, 2, 2, 2), 20: 
 """Units of each stage by the number of layers: four stages as for ImageNet, three as for CIFAR."""
 WIDE_RESNETS = {16: (2, 2, 2), 10: (1, 1, 1), 22: (3, 3, 3)}
 """The same of arXiv:1605.07146, table 1."""
-PLAIN = {6: (1, 1, 1, 1), 10: (2, 2, 2, 2), 5: (1, 1, 1), 8: (2, 2, 2), 18: (4, 4, 4, 4)}
-"""Convolutions of each stage by the number of layers: a ResNet's without shortcuts, and half as many."""
+VGGS = {6: (1, 1, 1, 1, 1), 9: (1, 1, 2, 2, 2), 11: (2, 2, 2, 2, 2), 5: (1, 1, 1, 1), 14: (2, 2, 3, 3, 3)}
+"""Convolutions of each stage by the number of layers: arXiv:1409.1556, table 1, A, B and D, and thinner than those."""
+VGG_WIDTHS = (64, 128, 256, 512, 512)
+"""The channels of its stages."""
 
 
 @register_space("handcrafted", source="arXiv:1512.03385, 1605.07146, 1801.04381, 1905.11946", width=PUBLISHED_WIDTH)
@@ -36,10 +38,11 @@ def handcrafted(choose: Choose, families: str | tuple[str, ...] = FAMILIES) -> N
     """Handcrafted networks of ``families``, names with commas between; a budget of MACs or parameters sets the width.
 
     ``resnet`` and ``wide_resnet`` are basic units, original and pre-activated, of 8 to 22 layers with channels that
-    double; ``plain`` is VGG's convolutions with batch norm and strides, of 5 to 18 layers (arXiv:1512.03385, section
-    3.3); any other name is that of a network that is a table of stages, such as ``mobilenet_v2``. All have the stride
-    of their stem decided, which decides most at a small budget; a stride of 4 is one of 2 and a max pool, as published.
-    From 112 pixels on the stem of the first three halves the image once more, never by more than 4.
+    double; ``vgg`` is 3x3 convolutions with batch norm, stages that end with a max pool, and one linear layer after
+    the mean over what is left; any other name is that of a network that is a table of stages, such as ``mobilenet_v2``.
+    All that have a stem have its stride decided, which decides most at a small budget; a stride of 4 is one of 2 and a
+    max pool, as published. From 112 pixels on the stem of ``resnet`` and ``wide_resnet`` halves the image once more,
+    never by more than 4.
     ``width`` is in 128ths of the published channels (16 in the first stage of a ResNet), ``depth`` multiplies repeats,
     rounded up. So that rivals are trained like what they are compared with, they have no dropout and no dropped paths
     of their own; no stage halves an image of 2 pixels a side. Options come in the order in which they are the more
@@ -49,16 +52,14 @@ def handcrafted(choose: Choose, families: str | tuple[str, ...] = FAMILIES) -> N
     if family == "resnet":
         repeats = RESNETS[choose("resnet.layers", tuple(RESNETS))]
         shape = Shape(repeats, stem_stride=choose("resnet.stem_stride", (2, 1, 4)))
-    elif family == "plain":
-        repeats = PLAIN[choose("plain.layers", tuple(PLAIN))]
-        shape = Shape(repeats, family="plain", stem_stride=choose("plain.stem_stride", (2, 1, 4)))
     elif family == "wide_resnet":
         # half of the first stage's channels in the stem: k = 2
         repeats = WIDE_RESNETS[choose("wide_resnet.layers", tuple(WIDE_RESNETS))]
         stride = choose("wide_resnet.stem_stride", (2, 1))
         shape = Shape(repeats, preactivated=True, stem_width=0.5, stem_stride=stride)
     else:
-        return Network(partial(_build_plan, _with_stem(choose, family)), WIDTHS, between=True)
+        plan = _vgg(VGGS[choose("vgg.layers", tuple(VGGS))]) if family == "vgg" else _with_stem(choose, family)
+        return Network(partial(_build_plan, plan), WIDTHS, between=True)
     return Network(partial(_build_shape, shape), WIDTHS, between=True)
 
 
@@ -77,6 +78,13 @@ def _families(families: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def _build_shape(shape: Shape, task: Task, width: int, depth: float) -> Graph:
     return build_shape(shape, task, CIFAR_WIDTH * width / PUBLISHED_WIDTH, depth)
+
+
+def _vgg(repeats: tuple[int, ...]) -> NetworkPlan:
+    """Return VGG as it is used for small images: its two hidden layers are for an image of 224 pixels."""
+    widths = VGG_WIDTHS[: len(repeats)]
+    stages = (Stage("conv", n, width, down="pool_after") for n, width in zip(repeats, widths, strict=True))
+    return NetworkPlan(Stem("none"), tuple(stages))
 
 
 def _with_stem(choose: Choose, name: str) -> NetworkPlan:

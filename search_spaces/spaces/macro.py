@@ -8,7 +8,7 @@ from nas.core.values import Task, Value
 from nas.errors import Infeasible
 from nas.graph import Graph
 from nas.space import Choose, Network, register_space
-from search_spaces.stages.shape import FAMILIES, RESIDUAL, Shape, build_shape
+from search_spaces.stages.shape import DOWNS, FAMILIES, RESIDUAL, Shape, build_shape
 
 PARTS = 8
 """The parts of a channel that ``width`` counts in, so that thin networks meet a budget closely too."""
@@ -16,24 +16,24 @@ WIDTHS = (2 * PARTS, 1)
 """The least width that a budget may choose, and the step to the next."""
 
 
-def _start(stages: int, family: str, *, swish: bool = False, se: float = 0.0, wide: bool = False) -> dict[str, Value]:
-    """Return the decisions of one unit a stage after a strided stem; ``wide``: as arXiv:1605.07146 has them."""
-    found: dict[str, Value] = {"family": family, "activation": "swish" if swish else "relu", "se": se, "kernel": 3}
+def _start(stages: int, family: str, **changes: Value) -> dict[str, Value]:
+    """Return the decisions of one unit a stage after a strided stem, with ``changes``."""
+    found: dict[str, Value] = {"family": family, "activation": "relu", "se": 0.0, "kernel": 3}
     if family in RESIDUAL:
-        found["preactivated"] = wide
+        found["preactivated"] = False
     if family == "inverted":
         found["inverted.expansion"] = 6.0
-    found |= {"stem.stride": 2, "stem.width": 0.5 if wide else 1.0, "early": False, "growth": 2.0, "stages": stages}
-    return found | {f"stage{i + 1}.repeats": 1 for i in range(stages)} | {"head": "pool_fc"}
+    found |= {"stem.stride": 2, "stem.width": 1.0, "early": False, "down": "stride", "growth": 2.0, "stages": stages}
+    return found | {f"stage{i + 1}.repeats": 1 for i in range(stages)} | {"head": "pool_fc"} | changes
 
 
 STARTS = {
     "resnet10": _start(4, "basic"),
-    "wide_resnet10": _start(3, "basic", wide=True),
-    "plain": _start(4, "plain"),
-    "mbconv": _start(4, "inverted", swish=True, se=0.25),
+    "wide_resnet10": _start(3, "basic", preactivated=True, **{"stem.width": 0.5}),
+    "vgg6": _start(4, "plain", early=True, down="max_pool", **{"stem.stride": 1, "stem.width": 0.5}),
+    "mbconv": _start(4, "inverted", activation="swish", se=0.25),
 }
-"""What a search begins with: shapes of handcrafted families, with the strided stem that small budgets ask for."""
+"""What a search begins with: shapes of handcrafted families, but for VGG with the stem that small budgets ask for."""
 
 
 @register_space(
@@ -46,11 +46,11 @@ def macro(choose: Choose) -> Network:
     """A stem, two to four stages of one kind of unit and a head; a budget of MACs or parameters sets the width.
 
     The units are ResNet's two (arXiv:1512.03385; pre-activated: arXiv:1603.05027, arXiv:1605.07146), MobileNet's two
-    (arXiv:1704.04861, arXiv:1801.04381) and VGG's convolutions (arXiv:1409.1556) with batch norm and strides; gates are
-    those of arXiv:1709.01507. At one cost it matters most how early and how often a network halves the image: what is
-    saved there pays for channels. So stem stride, an early first stage, the number of stages and the growth of channels
-    are decided here, which a space of cells fixes, and the width is no decision: networks of one budget differ in shape
-    and not in size. ``width`` is in eighths of a channel of the first stage, and each stage's channels are rounded for
+    (arXiv:1704.04861, arXiv:1801.04381) and VGG's convolutions (arXiv:1409.1556) with batch norm; gates are those of
+    arXiv:1709.01507. At one cost it matters most how early, how often and by what a network halves the image: what is
+    saved there pays for channels. So stem stride, an early first stage, strides or max pools, the number of stages and
+    the growth of channels are decided here, which a space of cells fixes, and the width is no decision: networks of one
+    budget differ in shape and not in size. ``width`` is in eighths of a channel of the first stage, and each stage's channels are rounded for
     themselves: 128 are 16 channels. A network that reduces the image by 2 only is infeasible: no budget leaves it
     channels.
     """
@@ -74,6 +74,7 @@ def macro(choose: Choose) -> Network:
         stem_stride=choose("stem.stride", (1, 2)),
         stem_width=choose("stem.width", (0.5, 1.0, 2.0)),
         early=choose("early", (False, True)),
+        down=choose("down", DOWNS),
         growth=choose("growth", (1.0, 1.4, 2.0, 2.8)),
         repeats=tuple(choose(f"stage{i + 1}.repeats", (1, 2, 3)) for i in range(choose("stages", (2, 3, 4)))),
         head=choose("head", ("pool_fc", "conv_pool_fc")),

@@ -15,6 +15,7 @@ from search_spaces.skeletons.small_images import check_size
 FAMILIES = ("basic", "bottleneck", "inverted", "separable", "plain")
 RESIDUAL = ("basic", "bottleneck")
 """Families that may be pre-activated."""
+DOWNS = ("stride", "max_pool")
 LARGE = 112
 """Pixels from which on an image is halved once more in the stem, so that a shape found on small images suits it."""
 LEAST_SIDE = 2
@@ -47,6 +48,8 @@ class Shape:
     """The channels of a stage over those of the one before."""
     early: bool = False
     """Whether the first stage halves the image too, as all others do."""
+    down: str = "stride"
+    """How a stage halves the image, one of :data:`DOWNS`: its first unit strides, or follows a 2x2 max pool."""
     head: str = "pool_fc"
     """``pool_fc``, or ``conv_pool_fc`` with a 1x1 convolution before the pool."""
 
@@ -69,6 +72,8 @@ def build_shape(shape: Shape, task: Task, width: float, depth: float = 1) -> Gra
         for unit in range(math.ceil(repeats * depth)):
             with b.scope(f"stage{i + 1}.block{unit + 1}"):
                 stride = 2 if halves and not unit else 1
+                if stride == 2 and shape.down == "max_pool":
+                    x, stride = b(MaxPool(2), x), 1
                 x = _unit(b, x, shape, max(1, round(width * shape.growth**i)), stride, first=not i and not unit)
     with b.scope("head"):
         # what a pre-activated unit leaves to the next one

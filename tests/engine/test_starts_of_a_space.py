@@ -15,7 +15,7 @@ from nas.space import SPACES, Space
 from nas.space.validate import problems
 
 load_built_in()
-STARTS = ("resnet10", "wide_resnet10", "plain", "mbconv")
+STARTS = ("resnet10", "wide_resnet10", "vgg6", "mbconv")
 SEARCH = (
     *("search", "--dataset=digits", "--space=macro", "--budget-macs=200k", "--epochs=1", "--train-images=64"),
     *("--final-epochs=1", "--final-seeds=1", "--against=resnet"),
@@ -29,7 +29,7 @@ def starts_of(**settings):
 def test_a_space_names_what_a_search_begins_with():
     assert starts_of().searcher.start_from == STARTS
     assert starts_of(searcher="evolution").searcher.start_from == STARTS
-    assert starts_of(start_from=("plain",)).searcher.start_from == ("plain",)
+    assert starts_of(start_from=("vgg6",)).searcher.start_from == ("vgg6",)
     assert starts_of(searcher="optuna:tpe").searcher.start_from == STARTS
     # an object of Python, by the name of its class
     for searcher in ("random", "grid", "Mine"):
@@ -93,10 +93,10 @@ def test_check_tells_of_a_start_that_is_no_point():
     def two(choose):
         return choose("units", (1, 2))
 
-    good, bad = ({"plain": {"units": units}} for units in (2, 3))
+    good, bad = ({"vgg6": {"units": units}} for units in (2, 3))
     assert list(problems(Space("two", two, starts=good), draws=2)) == []
     (told,) = problems(Space("two", two, starts=bad), draws=2)
-    assert told.startswith("starts['plain'] must be the decisions of an architecture: ")
+    assert told.startswith("starts['vgg6'] must be the decisions of an architecture: ")
     assert "units" in told
 
 

@@ -36,6 +36,7 @@ RESNET: dict[str, Any] = {
     "stem.stride": 1,
     "stem.width": 1.0,
     "early": False,
+    "down": "stride",
     "growth": 2.0,
     "stages": 3,
     "stage1.repeats": 1,
@@ -197,12 +198,11 @@ def test_the_space_is_a_plain_function_that_chooses() -> None:
 
 
 def test_a_search_begins_with_handcrafted_shapes() -> None:
-    """``resnet10``, ``plain`` and ``wide_resnet10`` are the networks of the space ``handcrafted``, at any width."""
+    """``resnet10`` and ``wide_resnet10`` are the networks of the space ``handcrafted``, at any width."""
     known = SPACES["handcrafted"]
     family = {"family": "resnet", "resnet.layers": 10, "resnet.stem_stride": 2}
     wide = {"family": "wide_resnet", "wide_resnet.layers": 10, "wide_resnet.stem_stride": 2}
-    plain = {"family": "plain", "plain.layers": 6, "plain.stem_stride": 2}
-    for name, decisions in (("resnet10", family), ("plain", plain), ("wide_resnet10", wide)):
+    for name, decisions in (("resnet10", family), ("wide_resnet10", wide)):
         for channels in (16, 24):
             same = known.build(Architecture("handcrafted", decisions, known.args), CIFAR, channels * 8)
             assert key(SPACE.build(SPACE.start(name), CIFAR, channels * 8)) == key(same)
