@@ -30,7 +30,7 @@ def _start(stages: int, family: str, **changes: Value) -> dict[str, Value]:
 STARTS = {
     "resnet10": _start(4, "basic"),
     "wide_resnet10": _start(3, "basic", preactivated=True, **{"stem.width": 0.5}),
-    "vgg6": _start(4, "plain", early=True, down="max_pool", **{"stem.stride": 1, "stem.width": 0.5}),
+    "vgg6": _start(4, "plain", early=True, down="max", **{"stem.stride": 1, "stem.width": 0.5}),
     "mbconv": _start(4, "inverted", activation="swish", se=0.25),
 }
 """What a search begins with: shapes of handcrafted families, but for VGG with the stem that small budgets ask for."""
@@ -48,11 +48,11 @@ def macro(choose: Choose) -> Network:
     The units are ResNet's two (arXiv:1512.03385; pre-activated: arXiv:1603.05027, arXiv:1605.07146), MobileNet's two
     (arXiv:1704.04861, arXiv:1801.04381) and VGG's convolutions (arXiv:1409.1556) with batch norm; gates are those of
     arXiv:1709.01507. At one cost it matters most how early, how often and by what a network halves the image: what is
-    saved there pays for channels. So stem stride, an early first stage, strides or max pools, the number of stages and
-    the growth of channels are decided here, which a space of cells fixes, and the width is no decision: networks of one
-    budget differ in shape and not in size. ``width`` is in eighths of a channel of the first stage, and each stage's channels are rounded for
-    themselves: 128 are 16 channels. A network that reduces the image by 2 only is infeasible: no budget leaves it
-    channels.
+    saved there pays for channels. So stem stride, an early first stage, strides or pools, the number of stages and the
+    growth of channels are decided here, which a space of cells fixes, and the width is no decision: networks of one
+    budget differ in shape and not in size. ``width`` is in eighths of a channel of the first stage, and each stage's
+    channels are rounded for themselves: 128 are 16 channels. A network that reduces the image by 2 only is infeasible:
+    no budget leaves it channels.
     """
     family = choose("family", FAMILIES)
     activation = choose("activation", ("relu", "swish"))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from nas.core.values import Task
-from nas.graph import BatchNorm, Conv, Flatten, GlobalAvgPool, Graph, GraphBuilder, Linear, MaxPool
+from nas.graph import AvgPool, BatchNorm, Conv, Flatten, GlobalAvgPool, Graph, GraphBuilder, Linear, MaxPool
 from search_spaces.blocks.layers import activate, conv_norm_act, squeeze_excite
 from search_spaces.blocks.mobile import depthwise_separable, inverted_residual
 from search_spaces.blocks.residual import Style, basic, bottleneck
@@ -15,7 +15,8 @@ from search_spaces.skeletons.small_images import check_size
 FAMILIES = ("basic", "bottleneck", "inverted", "separable", "plain")
 RESIDUAL = ("basic", "bottleneck")
 """Families that may be pre-activated."""
-DOWNS = ("stride", "max_pool")
+POOLS = {"max": MaxPool(2), "max_overlapping": MaxPool(3, 2, ceil_mode=True), "avg": AvgPool(2)}
+DOWNS = ("stride", *POOLS)
 LARGE = 112
 """Pixels from which on an image is halved once more in the stem, so that a shape found on small images suits it."""
 LEAST_SIDE = 2
@@ -49,7 +50,7 @@ class Shape:
     early: bool = False
     """Whether the first stage halves the image too, as all others do."""
     down: str = "stride"
-    """How a stage halves the image, one of :data:`DOWNS`: its first unit strides, or follows a 2x2 max pool."""
+    """How a stage halves the image, one of :data:`DOWNS`: its first unit strides, or follows a pool."""
     head: str = "pool_fc"
     """``pool_fc``, or ``conv_pool_fc`` with a 1x1 convolution before the pool."""
 
@@ -72,8 +73,8 @@ def build_shape(shape: Shape, task: Task, width: float, depth: float = 1) -> Gra
         for unit in range(math.ceil(repeats * depth)):
             with b.scope(f"stage{i + 1}.block{unit + 1}"):
                 stride = 2 if halves and not unit else 1
-                if stride == 2 and shape.down == "max_pool":
-                    x, stride = b(MaxPool(2), x), 1
+                if stride == 2 and shape.down in POOLS:
+                    x, stride = b(POOLS[shape.down], x), 1
                 x = _unit(b, x, shape, max(1, round(width * shape.growth**i)), stride, first=not i and not unit)
     with b.scope("head"):
         # what a pre-activated unit leaves to the next one

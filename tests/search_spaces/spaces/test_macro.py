@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from budget_examples import meets
 
 from nas.core.values import Task
 from nas.errors import ConfigError, SpaceError
-from nas.graph import Graph, cost, key
+from nas.graph import Conv, Graph, cost, key
 from nas.graph.lowering.torch_module import build_module
 from nas.space import SPACES
 from nas.space.scalable import ScalableNetwork, SearchedAt
@@ -113,6 +114,25 @@ def test_other_families_are_what_tables_of_stages_build(changes: dict[str, Any],
     )
     table = build(NetworkPlan(Stem("conv_act", 16, 3, 1), stages), CIFAR)
     assert costs(SPACE.build(point(**changes), CIFAR)) == costs(table)
+
+
+@pytest.mark.parametrize("pool", ["max", "max_overlapping", "avg"])
+def test_convolutions_and_pools_are_a_point(pool: str) -> None:
+    """The start ``vgg6`` is VGG with one convolution a stage, whose last stage has no room for a pool."""
+    stages = [Stage("conv", 1, 8 * 2**i, down="pool_after" if i < 4 else "none", pool=pool) for i in range(5)]
+    table = build(NetworkPlan(Stem("none"), tuple(stages)), CIFAR)
+    vgg = SPACE.build(Architecture("macro", {**SPACE.start("vgg6").decisions, "down": pool}), CIFAR)
+    # torchvision's VGG keeps biases before its norms
+    plain = [replace(node.op, bias=False) if isinstance(node.op, Conv) else node.op for node in table.nodes]
+    assert [node.op for node in vgg.nodes] == plain
+
+
+@pytest.mark.parametrize("family", ["basic", "plain"])
+def test_a_pool_before_a_stage_costs_what_a_stride_costs(family: str) -> None:
+    """Of units whose first convolutions would stride; shortcuts that would stride cost as much, too."""
+    own = {"family": family, "preactivated": False if family == "basic" else None}
+    found = {costs(SPACE.build(point(**own, down=down), CIFAR)) for down in ("stride", "max", "max_overlapping", "avg")}
+    assert len(found) == 1
 
 
 def test_large_images_have_the_stem_of_a_resnet_for_imagenet() -> None:
