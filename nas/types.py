@@ -11,6 +11,8 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from sys import intern
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nas.core.values import Json, Task, Value, freeze, levels_of, plain
@@ -28,13 +30,25 @@ NAME_LIMIT = 100
 """Characters of the name of a metric."""
 
 
+_SMALL = (str, int, bool)
+
+
+@lru_cache(4_096, typed=True)
+def _shared(name: str, value: Value) -> tuple[str, Value]:
+    """Return the pair, one object for all architectures: thousands of trials have few decisions that differ."""
+    return intern(name), value
+
+
 class Decisions(Mapping[str, Value]):
     """Every choice by name, in the order in which the space asked: a mapping that never changes and can be hashed."""
 
     __slots__ = ("_by_name", "_pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, Value]]) -> None:
-        self._pairs = tuple(pairs)
+        self._pairs = tuple(
+            _shared(name, value) if type(name) is str and type(value) in _SMALL else (name, value)
+            for name, value in pairs
+        )
         self._by_name = dict(self._pairs)
 
     def __getitem__(self, name: str) -> Value:

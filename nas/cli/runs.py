@@ -20,7 +20,7 @@ from nas.cli.train import TrainingKind
 from nas.core.values import Json
 from nas.engine.config import CHANGEABLE
 from nas.errors import ConfigError
-from nas.runs.journal import check_unlocked, ends_torn, read
+from nas.runs.journal import check_unlocked, ends_torn, stream
 from nas.runs.run_folder import JOURNAL, SEARCH, RunFolder, find_journal, folder_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ KINDS: Mapping[str, RunKind[Any]] = {
 
 def kind_of(folder: Path) -> RunKind[Any]:
     """Return what is done with the run in ``folder``; a missing run raises with the nearest name."""
-    name = read(find_journal(folder))[0].get("kind", SEARCH)
+    name = next(stream(find_journal(folder))).get("kind", SEARCH)
     if name not in KINDS:
         raise ConfigError(f"run '{folder.name}' was made by nas {name}, which a newer version has")
     return KINDS[name]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
 from pathlib import Path
@@ -491,7 +491,7 @@ def _rank(trial: Trial) -> tuple[int, float, int]:
     return trial.proposal.epochs, trial.reward or 0.0, -trial.index
 
 
-def fold(events: Sequence[Event], lag: int | None) -> Ledger:
+def fold(events: Iterable[Event], lag: int | None) -> Ledger:
     """Return the ledger of ``events``."""
     ledger = Ledger(lag)
     for event in events:

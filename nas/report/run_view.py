@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from nas.engine.loop import Ledger, fold
 from nas.errors import TOO_SLOW, ConfigError
 from nas.report.statistics import Interval, mean_interval
 from nas.runs.inputs import accepted_changes
-from nas.runs.journal import read
+from nas.runs.journal import Event, stream
 from nas.runs.run_folder import BASELINE, JOURNAL, RIVALS
 from nas.schedulers.finalists import finalist_of
 from nas.searchers.pareto import DEFAULT_OBJECTIVES, final_front, limits_of, objective_names
@@ -268,13 +269,26 @@ def scored(ledger: Ledger) -> list[Trial]:
     return [t for t in ledger.trials if t.status == "done" and t.reward is not None]
 
 
+def _folded(path: Path, name: str) -> tuple[list[Event], Ledger]:
+    """Return the events of a journal without the architectures, most of it, which the ledger has; and the ledger."""
+    kept: list[Event] = []
+
+    def events() -> Iterator[Event]:
+        for event in stream(path):
+            kept.append({field: value for field, value in event.items() if field != "architecture"})
+            yield event
+
+    found = events()
+    first = next(found)
+    return kept, fold(chain([first], found), config_of(first, name).lag or None)
+
+
 def load_view(folder: Path) -> RunView:
     """Read the run in ``folder``, running or not."""
-    events = read(folder / JOURNAL)
+    events, ledger = _folded(folder / JOURNAL, folder.name)
     config = config_of(events[0], folder.name, events)
     paths = [folder / name / JOURNAL for name in (BASELINE, RIVALS)]
-    random, others = (read(path) if path.is_file() else [] for path in paths)
-    baseline, rivals = (fold(found, config.lag or None) if found else None for found in (random, others))
+    (random, baseline), (others, rivals) = (_folded(p, folder.name) if p.is_file() else ([], None) for p in paths)
     last = events[-1]
     status = last["reason"] if last["event"] == "stopped" else "running or killed"
     path = folder / "environment.json"
@@ -286,7 +300,6 @@ def load_view(folder: Path) -> RunView:
     changes = list(accepted_changes(events))
     for where, found in (("random search", random), ("search among rivals", others)):
         changes += [f"In the {where}: {text}" for text in accepted_changes(found)]
-    ledger = fold(events, config.lag or None)
     precision = events[0].get("precision", {})
     return RunView(
         folder, config, ledger, baseline, status, environment, tuple(notes), tuple(changes), rivals, precision

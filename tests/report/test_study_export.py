@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ import pytest
 from nas import space_of
 from nas.cli.main import main
 from nas.errors import ConfigError
-from nas.report.decision_importance import LEAST, importance
-from nas.report.optuna_export import export_study
+from nas.report.decision_importance import BEST_LEAST, BEST_SHARE, LEAST, importance
+from nas.report.optuna_export import export_study, optuna_trials
 from nas.runs.journal import Journal
 from nas.types import Architecture, Failure, Metrics, Proposal, Trial
 
@@ -145,9 +144,25 @@ def test_where_nothing_can_be_said_nothing_is():
     assert importance(failed) is None
 
 
-def test_without_optuna_nothing_is_said(monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    assert importance(trials_of(lambda d: float(d["b"]), grid())) is None
+@pytest.mark.parametrize("seed", range(6))
+def test_it_is_what_optuna_says(seed):
+    """A second implementation: conditional decisions, options of unlike types, ties, options that nothing good has."""
+    draw = np.random.default_rng(seed)
+    decisions = []
+    for _ in range(int(draw.integers(25, 120))):
+        pairs = [("a", int(draw.integers(3))), ("b", ["x", "y", 1, 0.5, None][int(draw.integers(5))])]
+        pairs += [("c", int(draw.integers(2)))] * (pairs[0][1] > 0) + [("one", "only")]
+        decisions.append(tuple(pairs))
+    values = {d: round(float(draw.normal()) + d[0][1], 1) for d in decisions}
+    trials = trials_of(lambda d: values[tuple(d.items())], decisions)
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(optuna_trials(trials))
+    share = max(BEST_SHARE, BEST_LEAST / len(trials))
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
+    expected = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    found = dict(importance(trials).shares)
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert list(found) == sorted(found, key=lambda name: (-found[name], name))
 
 
 def test_the_importance_is_the_same_every_time():
