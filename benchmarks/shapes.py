@@ -113,6 +113,20 @@ def near(count: int) -> list[Shape]:
     return shapes
 
 
+PLAIN = replace(FOUR, family="plain")
+VGG = replace(PLAIN, stem_stride=1, stem_width=0.5, early=True, down="max")
+POOLED = [
+    *changed(PLAIN, down=["stride", "max", "max_overlapping", "avg"]),
+    *changed(FOUR, down=["stride", "max", "avg"]),
+    *changed(replace(FOUR, preactivated=True), down=["stride", "max"]),
+    VGG,
+    replace(VGG, down="stride"),
+    *changed(VGG, activation=["swish"], down=["max_overlapping"], growth=[1.4, 2.8], head=["conv_pool_fc"], se=[0.25]),
+    *changed(VGG, family=["basic", "separable"], stem_width=[1.0], repeats=[(1, 1, 2, 1)]),
+]
+"""Halving by strides and by pools."""
+
+
 @dataclass(frozen=True)
 class Study:
     """What is trained."""
@@ -132,6 +146,7 @@ STUDIES = {
     "cifar10-8000-batch32": Study("cifar10", 3_000_000, 8_000, (1, 6), FEW, {"batch_size": 32, "learning_rate": 0.05}),
     "cifar10-15000": Study("cifar10", 3_000_000, 15_000, (1, 5), FEW),
     "cifar10-15000-near": Study("cifar10", 3_000_000, 15_000, (5,), near(40)),
+    "cifar10-8000-pools": Study("cifar10", 3_000_000, 8_000, (6,), POOLED),
     "cifar10-all": Study("cifar10", 3_000_000, None, (1, 5), FEW),
 }
 """By name; MACs of an image, training images (None: all but those for validation), epochs."""
