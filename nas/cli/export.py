@@ -14,7 +14,7 @@ HELP = "write a network as source, weights, torch.export and ONNX files with a m
 def register(command: Command) -> None:
     """Add the command and its flags."""
     sub = command("export", HELP, run)
-    text = "a run, a network, a genotype, or an architecture or graph file"
+    text = "a run, a network, a genotype, an architecture or graph file, or text of other tools (docs/genotypes.md)"
     sub.add_argument("target", metavar="RUN|FILE|NETWORK", help=text)
     sub.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="new folder to write")
     text = "some of py,safetensors,pt2,onnx; default: all whose packages are installed"

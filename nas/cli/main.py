@@ -24,11 +24,11 @@ DESCRIPTION = f"""\
 Find a neural network for images: search, resume, status, report; inspect, draw and export networks.
 Without a command, 'search' runs; without flags it searches NASNet cells on the dataset {DEFAULT_DATASET} and
 compares the winner with random search and a handcrafted ResNet."""
-MODULES = ("search", "runs", "network", "list", "check", "compare", "export", "finetune", "scale", "train")
+MODULES = ("search", "runs", "network", "list", "check", "compare", "export", "convert", "finetune", "scale", "train")
 """In the order of the help: the modules of ``nas.cli`` that have commands."""
 ALIASES = {"study": "export-optuna"}
 """Earlier names of commands, which keep working and which no help shows."""
-ANSWERS = ("inspect", "list", "status")
+ANSWERS = ("convert", "inspect", "list", "status")
 """Commands that do nothing but print."""
 
 

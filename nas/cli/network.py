@@ -25,7 +25,7 @@ def register(command: Command) -> None:
     drawn = command("draw", "draw a network or a cell as SVG, or write it for other tools", draw)
     written = command("source", "write a network as one Python file that needs torch alone", source)
     for sub in (inspected, drawn, written):
-        text = "a network, a genotype, or an architecture or graph file"
+        text = "a network, a genotype, an architecture or graph file, or text of other tools (docs/genotypes.md)"
         sub.add_argument("target", metavar="NAME|FILE", help=text)
         size_flags(sub, "the network's own, or 3,32,32", "the network's own, or 10")
         sub.add_argument("--aux", action="store_true", help="with the network's auxiliary heads")

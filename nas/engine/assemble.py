@@ -18,7 +18,7 @@ from nas.engine.loop import Settings
 from nas.engine.prepare import Prepare, cached, make_prepare
 from nas.engine.random_streams import SEARCH, stream
 from nas.engine.rivals import check_against, default_families
-from nas.errors import ConfigError, EvaluationError, SpaceError, unknown
+from nas.errors import NAME_SHOWN, ConfigError, EvaluationError, SpaceError, printable, unknown
 from nas.evaluators import EVALUATORS
 from nas.evaluators.table import Known, reward_name
 from nas.evaluators.train import RECORDED, TrainSettings
@@ -236,7 +236,7 @@ def build_search(
         _try_one(space, prepare, config, table)
     for architecture, name in zip(start, config.searcher.start_from, strict=False):
         if problem := prepare(architecture).problem:
-            raise ConfigError(f"--start-from {name} cannot be built for this task: {problem}")
+            raise ConfigError(f"--start-from {printable(name, NAME_SHOWN)} cannot be built for this task: {problem}")
     # the training images are read here, and trials in this process then find them read
     images = TrainSettings.from_json(job).splits().train if job else None
     if isinstance(images, ImageStream):
@@ -417,10 +417,11 @@ def start_architecture(text: str, space: str | None = None) -> Architecture:
     It is what :func:`nas.models.resolve.resolve` finds: a run's best, a network of the space ``stages``, a genotype or
     a file. What is no point of a space raises :class:`ConfigError`.
     """
+    shown = printable(text, NAME_SHOWN)
     try:
         model = resolve(text)
     except (ConfigError, SpaceError) as error:
-        raise ConfigError(f"--start-from {text}: {error}") from None
+        raise ConfigError(f"--start-from {shown}: {error}") from None
     if model.architecture is not None:
         return model.architecture
 
@@ -428,14 +429,14 @@ def start_architecture(text: str, space: str | None = None) -> Architecture:
     points = {} if model.info is None else model.info.points
     if not points:
         known = "a run, an architecture file, a genotype, or a network that is a table of stages, such as resnet18"
-        raise ConfigError(f"--start-from {text}: it is no point of a search space; what is: {known}")
+        raise ConfigError(f"--start-from {shown}: it is no point of a search space; what is: {known}")
     problems = []
     for name in [space] if space is not None and space in points else points:
         try:
             return points[name]()
         except SpaceError as error:
             problems.append(str(error))
-    raise ConfigError(f"--start-from {text}: {'; '.join(problems)}")
+    raise ConfigError(f"--start-from {shown}: {'; '.join(problems)}")
 
 
 def _default_starts(config: RunConfig) -> list[str]:
@@ -466,12 +467,11 @@ def start_architectures(texts: Sequence[str], space: Space) -> list[Architecture
     for text in texts:
         architecture = space.start(text) if text in space.starts else start_architecture(text, space.name)
         if architecture.space != space.name:
-            raise ConfigError(
-                f"--start-from {text}: it is of space '{architecture.space}', the search of '{space.name}'"
-            )
+            spaces = f"it is of space '{architecture.space}', the search of '{space.name}'"
+            raise ConfigError(f"--start-from {printable(text, NAME_SHOWN)}: {spaces}")
         try:
             space.describe(architecture)
         except SpaceError as error:
-            raise ConfigError(f"--start-from {text}: {error}") from None
+            raise ConfigError(f"--start-from {printable(text, NAME_SHOWN)}: {error}") from None
         found.append(architecture)
     return found

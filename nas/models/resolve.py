@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from nas.core.files import is_file, is_path, read_json
+from nas.core.files import is_file, is_path, read_json, read_text
+from nas.core.literals import MOST_CHARACTERS
 from nas.core.options import MOST_DEPTH
 from nas.core.plugins import load_plugins
 from nas.core.values import Shape, Task
 from nas.errors import ConfigError, GraphError, unknown
 from nas.graph import Graph, cost, key
 from nas.graph.primitives.base import LARGEST
-from nas.models.load import load
+from nas.models.load import load_any
 from nas.runs.run_folder import BestNetwork, chosen_width, find_run, read_best, runs_in
 from nas.space import SPACES, Cells, Network, Space
 from nas.space.genotypes import GENOTYPES, GenotypeInfo
 from nas.space.networks import CIFAR, NETWORKS, NetworkInfo
+from nas.space.notations import Noted, is_written, noted_name, read_written
 from nas.space.scalable import UNKNOWN_SEARCH, FixedModel, ScalableModel, SearchedAt
 from nas.space.space import sized_key
 from nas.types import Architecture
@@ -123,7 +125,12 @@ class Model:
 
     @cached_property
     def key(self) -> str:
-        """The canonical key: of the architecture where it is one, else of the network; at its own size a run's own."""
+        """The canonical key: of the architecture or the cells where it is one, else of the network.
+
+        At its own size that of a run is the run's own.
+        """
+        if isinstance(self.info, GenotypeInfo):
+            return self.info.key
         if self.architecture is not None:
             whole, own = isinstance(self._space.describe(self.architecture), Network), self.size == OWN_SIZE
             if whole and own and self.fixed is not None:
@@ -150,8 +157,9 @@ def resolve(text: str, size: SizeOptions = OWN_SIZE, plugins: Sequence[str] = ()
     """Return what ``text`` names, at ``size``.
 
     In this order it is a run, by its name in ``results`` or by its folder's path; a network, also by the name that
-    torchvision or timm has for it; a genotype; or a file of an architecture or a graph. Names are read in any case and
-    with ``-`` for ``_``. A name wins over a file: ``./NAME`` is the file.
+    torchvision or timm has for it; a genotype; an architecture in a notation of :data:`nas.space.notations.NOTATIONS`,
+    as text or as ``FILE:NAME``; or a file of one of these or of a graph. Names are read in any case and with ``-`` for
+    ``_``. A name wins over a file: ``./NAME`` is the file.
     What is none of them raises :class:`ConfigError` with the nearest name.
     """
     load_plugins(plugins)
@@ -180,18 +188,35 @@ def resolve(text: str, size: SizeOptions = OWN_SIZE, plugins: Sequence[str] = ()
             return Model("network", network, size, NETWORKS[network])
         if genotype is not None:
             return Model("genotype", GENOTYPES[genotype].name, size, GENOTYPES[genotype])
+    # what others write, as it stands or in a file of several; looked for before paths, since it may have a slash
+    path, _, chosen = text.rpartition(":")
+    if chosen.isidentifier() and is_file(path):
+        name, noted = read_written(read_text(Path(path), MOST_CHARACTERS), chosen, f"file '{path}'")
+        return _noted(noted, name, size)
+    if is_written(text):
+        name, noted = read_written(text)
+        return _noted(noted, name, size)
     # a file; what looks like a path is told to be missing rather than unknown
     if is_path(text) or is_file(text):
-        loaded = load(text)
+        loaded = load_any(text)
         if isinstance(loaded, Architecture):
             width = chosen_width(Path(text))
             searched = SearchedAt(width, by_budget=width is not None)
             return Model("architecture", Path(text).stem, size, architecture=loaded, searched=searched)
+        if isinstance(loaded, GenotypeInfo):
+            return _noted(loaded, Path(text).stem, size)
         return Model("graph", Path(text).stem, size, fixed=loaded)
     if folder is not None:
         raise ConfigError(f"run '{folder.name}' has no network yet, or is of a kind that has none")
     known = [*NETWORKS.names(), *GENOTYPES, *runs_in(results)]
     raise ConfigError(unknown("run, network, genotype or file", text, known))
+
+
+def _noted(noted: Noted, name: str, size: SizeOptions) -> Model:
+    name = name or noted_name(noted)
+    if isinstance(noted, Architecture):
+        return Model("architecture", name, size, architecture=noted)
+    return Model("genotype", name, size, replace(noted, name=name))
 
 
 def _graph_of(run: BestNetwork, path: Path) -> Graph:

@@ -10,7 +10,7 @@ from typing import Protocol
 from nas.core.plugins import load_on_demand
 from nas.core.registry import Registry
 from nas.core.values import Shape, Task
-from nas.graph import Graph
+from nas.graph import Graph, cells_key
 from nas.space.networks import CIFAR
 from nas.space.scalable import PUBLISHED_SIZES, ScalableCells, ScalableModel, Sizes
 from nas.space.skeletons import MEDIUM, skeleton_for
@@ -38,6 +38,11 @@ class GenotypeInfo:
     """The published width and depth, first on small images, then on larger ones."""
     points: Mapping[str, Callable[[], Architecture]] = field(default_factory=dict)
     """The spaces of which it may be a point, by name; each returns that point or raises SpaceError."""
+
+    @property
+    def key(self) -> str:
+        """The canonical key of its cells, that of the point of a space which it is."""
+        return cells_key(self.genotype.cells())
 
     def scalable(
         self,

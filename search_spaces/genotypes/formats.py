@@ -1,20 +1,18 @@
-"""Architectures in the notations that people use: read and written, never evaluated.
+"""Genotypes and cells of the benchmarks as points of their spaces, and as their authors write them.
 
-DARTS' ``Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=..., reduce_concat=...)``,
-NAS-Bench-201's ``|nor_conv_3x3~0|+|...|`` and NAS-Bench-101's matrix and operations. Text that is none of them raises
-:class:`SpaceError` with the rule that it breaks.
+DARTS' ``Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=[2, 3, 4, 5], reduce=..., reduce_concat=...)``,
+NAS-Bench-201's ``|nor_conv_3x3~0|+|...|`` and NAS-Bench-101's matrix and operations. What breaks a rule of them raises
+:class:`SpaceError` with that rule. Other spellings are read by the modules beside this one.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from nas.core.files import parse_json
+from nas.core.literals import shown
 from nas.core.values import Value
-from nas.errors import ConfigError, Infeasible, SpaceError
+from nas.errors import Infeasible, SpaceError
 from nas.space import SPACES
 from nas.types import Architecture
 from search_spaces.genotypes.published import Edge, Genotype
@@ -27,22 +25,8 @@ THEIR_NAMES = {"conv_1x7_7x1": "conv_7x1_1x7", "conv_1x3_3x1": "conv_3x1_1x3"}
 OUR_NAMES = {theirs: ours for ours, theirs in THEIR_NAMES.items()}
 NB101_OPS = {"conv3x3": "conv3x3-bn-relu", "conv1x1": "conv1x1-bn-relu", "maxpool3x3": "maxpool3x3"}
 """Our names of operations to those of NAS-Bench-101's code."""
-_EXAMPLE = "'Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=..., reduce_concat=...)'"
 _NB201_EXAMPLE = "'|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'"
 _NB101_OURS = {theirs: ours for ours, theirs in NB101_OPS.items()}
-
-
-def read_genotype(text: str) -> Genotype:
-    """Read DARTS' ``Genotype(...)``, also with ``NAME = `` before it and ``range(2, 6)`` or a list as concatenation."""
-    call = _call_of(text)
-    if call.keywords and call.args:
-        raise SpaceError("genotype: give its fields by name or in order, not both")
-    given = {str(k.arg): k.value for k in call.keywords} or dict(zip(FIELDS, call.args, strict=False))
-    if set(given) != set(FIELDS) or len(call.args) > len(FIELDS):
-        raise SpaceError(f"genotype: its fields are {', '.join(FIELDS)}, found {', '.join(given) or 'none'}")
-    cells = {name: _edges_of(name, given[name]) for name in ("normal", "reduce")}
-    concats = {name: _states_of(name, given[name]) for name in ("normal_concat", "reduce_concat")}
-    return Genotype(**cells, **concats)  # type: ignore[arg-type]
 
 
 def write_genotype(genotype: Genotype) -> str:
@@ -54,57 +38,6 @@ def write_genotype(genotype: Genotype) -> str:
             value = [(THEIR_NAMES.get(op, op), state) for op, state in value]
         fields.append(f"{name}={list(value)}")
     return f"Genotype({', '.join(fields)})"
-
-
-def _call_of(text: str) -> ast.Call:
-    try:
-        body = ast.parse(text.strip()).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        body = []
-    value = getattr(body[0], "value", None) if len(body) == 1 else None
-    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Name) or value.func.id != "Genotype":
-        raise SpaceError(f"not a genotype: {_EXAMPLE} is read, found {_cut(text)}")
-    return value
-
-
-def _edges_of(name: str, node: ast.expr) -> tuple[Edge, ...]:
-    found = _literal(name, node)
-    pairs = isinstance(found, list | tuple) and all(isinstance(p, list | tuple) and len(p) == 2 for p in found)
-    if not pairs or not all(isinstance(op, str) for op, _ in found):
-        raise SpaceError(f"genotype: '{name}' is a list of pairs (operation, state), found {_code(node)}")
-    return tuple((OUR_NAMES.get(op, op), state) for op, state in found)
-
-
-def _states_of(name: str, node: ast.expr) -> tuple[int, ...]:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords and node.args:
-        if node.func.id in ("list", "tuple") and len(node.args) == 1:
-            return _states_of(name, node.args[0])
-        limits = [_literal(name, argument) for argument in node.args]
-        if node.func.id == "range" and len(limits) <= 2 and all(type(i) is int and abs(i) < 1000 for i in limits):
-            return tuple(range(*limits))
-    found = _literal(name, node)
-    if not isinstance(found, list | tuple):
-        raise SpaceError(f"genotype: '{name}' is a list of states or a range, found {_code(node)}")
-    return tuple(found)
-
-
-def _literal(name: str, node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        raise SpaceError(f"genotype: '{name}' must be plain numbers and names, found {_code(node)}") from None
-
-
-def _code(node: ast.expr) -> str:
-    try:
-        return _cut(ast.unparse(node))
-    except RecursionError:
-        return "an expression"
-
-
-def _cut(text: str, length: int = 60) -> str:
-    line = " ".join(text.split())
-    return repr(line if len(line) <= length else line[: length - 3] + "...")
 
 
 def to_architecture(genotype: Genotype, space: str = "darts") -> Architecture:
@@ -200,7 +133,7 @@ def _nb201_nodes(text: str) -> list[list[tuple[str, int]]]:
         edges = re.fullmatch(r"\|((?:[a-z0-9_]+~\d\|)+)", part)
         found = [edge.split("~") for edge in edges[1].strip("|").split("|")] if edges else []
         if [int(i) for _, i in found] != list(range(j)):
-            raise SpaceError(f"not a NAS-Bench-201 cell: {_NB201_EXAMPLE} is read, found {_cut(text)}")
+            raise SpaceError(f"not a NAS-Bench-201 cell: {_NB201_EXAMPLE} is read, found {shown(text)}")
         nodes.append([(op, int(i)) for op, i in found])
     if len(nodes) != 3:
         raise SpaceError(f"not a NAS-Bench-201 cell: it has three nodes, found {len(nodes)}")
@@ -260,21 +193,3 @@ def _describe_nb101(architecture: Architecture) -> nb101_space.Nb101Cell:
     except Infeasible as error:
         raise SpaceError(f"NAS-Bench-101: {error}") from None
     return cell
-
-
-def read_text(text: str) -> Architecture | Genotype:
-    """Read any of the three; NAS-Bench-101's as JSON, ``{"matrix": [[0, 1], [0, 0]], "ops": ["input", "output"]}``."""
-    stripped = text.strip()
-    if stripped.startswith("|"):
-        return read_nb201(stripped)
-    if not stripped.startswith("{"):
-        return read_genotype(stripped)
-    try:
-        data = parse_json(stripped, "it")
-    except ConfigError:
-        data = {}
-    matrix, ops = data.get("matrix"), data.get("ops")
-    rows = isinstance(matrix, list) and all(isinstance(row, list) for row in matrix)
-    if not (rows and isinstance(ops, list)) or not all(isinstance(op, str) for op in ops):
-        raise SpaceError("not a NAS-Bench-101 cell: an object with 'matrix', a list of rows, and 'ops', names, is read")
-    return read_nb101(matrix, ops)

@@ -108,9 +108,13 @@ def _publish(
 ) -> Genotype:
     """Register a genotype, by default on the networks of DARTS and at their sizes."""
     genotype = Genotype(_edges(normal), tuple(normal_concat), _edges(reduce), tuple(reduce_concat))
-    points = {space: partial(_as_point, genotype, space) for space in ("darts", "nasnet")}
-    register_genotype(GenotypeInfo(name, genotype, source, skeleton, sizes, points))
+    register_genotype(GenotypeInfo(name, genotype, source, skeleton, sizes, points_of(genotype)))
     return genotype
+
+
+def points_of(genotype: Genotype) -> dict[str, Callable[[], Architecture]]:
+    """Return the spaces of which a genotype may be a point, and what tells the point or raises SpaceError."""
+    return {space: partial(_as_point, genotype, space) for space in ("darts", "nasnet")}
 
 
 def _as_point(genotype: Genotype, space: str) -> Architecture:

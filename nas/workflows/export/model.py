@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nas.core.values import Json
 from nas.engine.random_streams import FINAL, derive
-from nas.errors import ConfigError
+from nas.errors import NAME_SHOWN, ConfigError, printable
 from nas.evaluators.train import TrainSettings
 from nas.graph import Graph, cost
 from nas.models.resolve import RESULTS, Model, SizeOptions, resolve
@@ -89,7 +89,9 @@ def model_of(
         subject = _of_run(found, found.run.folder, found.fixed)
     else:
         graph, output = _classifier(found.graph)
-        subject = ExportModel(found.name, graph, output, found.key, f"The network of `{Path(text).name}`")
+        subject = ExportModel(
+            found.name, graph, output, found.key, f"The network of `{printable(Path(text).name, NAME_SHOWN)}`"
+        )
     if weights is None:
         return subject
     return replace(subject, weights=weights, weights_from=f"those of the file `{weights.name}`", training=None)
