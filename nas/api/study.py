@@ -26,7 +26,7 @@ from nas.report.write import write_outputs
 from nas.runs.journal import MemoryJournal, read
 from nas.runs.run_folder import BASELINE, JOURNAL, RunFolder, check_name
 from nas.searchers.default import AUTO
-from nas.searchers.pareto import final_front
+from nas.searchers.pareto import final_front, knee
 from nas.space import SPACES, Space
 from nas.space.networks import REFERENCES
 from nas.training.config import AUTO_PRECISION
@@ -241,6 +241,11 @@ class Study:
         An objective, by default ``macs``, is minimised: ``params``, ``macs`` or the name of a metric.
         """
         return final_front(self.trials, objectives or ("macs",), {})
+
+    def knee(self, *objectives: str) -> Trial | None:
+        """Return the knee of :meth:`pareto_front`, see :func:`nas.searchers.pareto.knee`; None where that is empty."""
+        names = objectives or ("macs",)
+        return knee(self.pareto_front(*names), names)
 
     def to_dataframe(self) -> DataFrame:
         """Return a row a trial: status, reward, costs, metrics and every decision; needs pandas."""

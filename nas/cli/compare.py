@@ -25,8 +25,11 @@ SIZES = ("parameters", "MACs", "ms, 1 image", "ms, 64", "seconds")
 def register(command: Command) -> None:
     """Add the command and its flags."""
     sub = command("compare", HELP, run)
-    text = "runs (their best), networks, genotypes, architecture or graph files; the others are compared with the first"
-    sub.add_argument("candidates", metavar="RUN|FILE|NETWORK", nargs="+", help=text)
+    text = (
+        "networks, genotypes, architecture or graph files, runs (their best), or trials of them: RUN:12, RUN:knee, all "
+        "of RUN:front; the others are compared with the first"
+    )
+    sub.add_argument("candidates", metavar="NAME|FILE|RUN[:TRIAL]", nargs="+", help=text)
     sub.add_argument("--name", metavar="NAME", help="name of the comparison; default: compare-number")
     results_flag(sub)
     grace_flag(sub)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nas.cli.flags import plugin_flag, results_flag, size_flags, size_of
+from nas.cli.flags import RUN_TRIAL, plugin_flag, results_flag, size_flags, size_of
 from nas.cli.parser import Command
 
 HELP = "write a network as source, weights, torch.export and ONNX files with a model card; each is checked"
@@ -14,8 +14,8 @@ HELP = "write a network as source, weights, torch.export and ONNX files with a m
 def register(command: Command) -> None:
     """Add the command and its flags."""
     sub = command("export", HELP, run)
-    text = "a run, a network, a genotype, an architecture or graph file, or text of other tools (docs/genotypes.md)"
-    sub.add_argument("target", metavar="RUN|FILE|NETWORK", help=text)
+    text = f"a network, a genotype, a file, text of other tools (docs/genotypes.md), {RUN_TRIAL}"
+    sub.add_argument("target", metavar="NAME|FILE|RUN[:TRIAL]", help=text)
     sub.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="new folder to write")
     text = "some of py,safetensors,pt2,onnx; default: all whose packages are installed"
     sub.add_argument("--formats", metavar="LIST", help=text)

@@ -33,6 +33,8 @@ GROUPS = {
     "comparison": "the comparison at the end",
 }
 """Headings of the help, by the part of a configuration."""
+RUN_TRIAL = "or a run's best, or another of its trials: RUN:12, RUN:knee"
+"""What of a run a command takes beside names and files, in its help."""
 
 
 def results_flag(parser: Parser) -> None:

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.cli.flags import plugin_flag, size_flags, size_of
+from nas.cli.flags import RUN_TRIAL, plugin_flag, size_flags, size_of
 from nas.cli.parser import Command
 from nas.core.values import Json
 from nas.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
     from nas.models.resolve import Model
+    from nas.types import Trial
 
 FORMATS = ("svg", "graphml", "dot", "json")
 
@@ -25,8 +26,8 @@ def register(command: Command) -> None:
     drawn = command("draw", "draw a network or a cell as SVG, or write it for other tools", draw)
     written = command("source", "write a network as one Python file that needs torch alone", source)
     for sub in (inspected, drawn, written):
-        text = "a network, a genotype, an architecture or graph file, or text of other tools (docs/genotypes.md)"
-        sub.add_argument("target", metavar="NAME|FILE", help=text)
+        text = f"a network, a genotype, a file, text of other tools (docs/genotypes.md), {RUN_TRIAL}"
+        sub.add_argument("target", metavar="NAME|FILE|RUN[:TRIAL]", help=text)
         size_flags(sub, "the network's own, or 3,32,32", "the network's own, or 10")
         sub.add_argument("--aux", action="store_true", help="with the network's auxiliary heads")
         plugin_flag(sub)
@@ -52,13 +53,17 @@ def inspect(options: argparse.Namespace) -> int:
     from nas.models.resolve import RESULTS
     from nas.runs.run_folder import find_run, read_best
 
+    # a search of something else than networks, or one that is not at its end
     folder = find_run(options.target, RESULTS)
+    facts = {}
     if folder is not None and read_best(folder).graph is None:
-        facts = _best_of_search(folder)  # a search of something else than networks, or not at its end
+        facts = _decisions_of(folder)
+    elif (target := _target(options)).trial is not None and target.fixed is None and target.run is not None:
+        facts = _decisions_of(target.run.folder, target.trial)
+    if facts:
         say(json.dumps(facts, indent=2) if options.json else "\n".join(f"{name}: {v}" for name, v in facts.items()))
         return 0
 
-    target = _target(options)
     facts = facts_of(target.graph, target.key)
     rows = layers(target.graph) if options.layers else []
     if options.json:
@@ -127,16 +132,17 @@ def _output(path: Path) -> Path:
     return path
 
 
-def _best_of_search(folder: Path) -> Json:
-    """Return the best trial so far of the search in ``folder``, and what it decides."""
+def _decisions_of(folder: Path, trial: Trial | None = None) -> Json:
+    """Return a trial of the search in ``folder``, by default the best so far, and what it decides."""
     from nas.engine.config import config_of, search_name
     from nas.engine.loop import fold
     from nas.runs.journal import read
 
     events = read(folder / "journal.jsonl")
     config = config_of(events[0], folder.name, events)
-    best = fold(events, config.lag or None).best()
+    found = fold(events, config.lag or None).best() if trial is None else trial
     about = {"run": folder.name, "search": f"{search_name(config)} in {config.space.name}", "trials": config.trials}
-    if best is None:
+    if found is None:
         raise ConfigError(f"run '{folder.name}' has no trial with a score yet, so nothing to inspect")
-    return {**about, "best": best.index, "reward": best.reward, **best.architecture.decisions}
+    which = "best" if trial is None else "trial"
+    return {**about, which: found.index, "reward": found.reward, **found.architecture.decisions}

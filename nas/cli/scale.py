@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.carry_out import RunKind, carry_out
-from nas.cli.flags import grace_flag, plugin_flag, results_flag, size_of, whole
+from nas.cli.flags import RUN_TRIAL, grace_flag, plugin_flag, results_flag, size_of, whole
 from nas.cli.parser import Command
 from nas.core.values import Json
 from nas.errors import ConfigError
@@ -38,8 +38,8 @@ OWN = ("alpha", "beta", "gamma", "phi", "input", "classes", "width", "depth", "s
 def register(command: Command) -> None:
     """Add the command and its flags."""
     sub = command("scale", HELP, run)
-    text = "a run, a genotype, an architecture file, or a network that is a table of stages"
-    sub.add_argument("target", metavar="RUN|FILE|NETWORK", nargs="?", help=text)
+    text = f"a genotype, an architecture file, a network that is a table of stages, {RUN_TRIAL}"
+    sub.add_argument("target", metavar="NAME|FILE|RUN[:TRIAL]", nargs="?", help=text)
     for name, default, what in (("alpha", 1.2, "depth"), ("beta", 1.1, "width"), ("gamma", 1.15, "resolution")):
         sub.add_argument(f"--{name}", metavar="X", type=float, help=f"factor of the {what} (default: {default:g})")
     sub.add_argument("--phi", metavar="A..B", help="exponents: 0..7, or a list 1,2.5 (default: 0..7)")

@@ -42,6 +42,7 @@ def search(options: argparse.Namespace) -> int:
     from nas.core.plugins import load_plugins
     from nas.engine.assemble import start_architecture, with_defaults
     from nas.engine.run import SearchRun
+    from nas.models.resolve import each_of
     from nas.report.write import write_outputs
 
     # the file's settings alone first: its errors name the file
@@ -55,7 +56,7 @@ def search(options: argparse.Namespace) -> int:
     start = given.get("start_from") or settings.get("start_from")
     if start and list(start) != ["none"] and "space" not in given and "space" not in settings:
         load_plugins(given.get("plugins") or settings.get("plugins") or ())
-        first = start_architecture(start[0])
+        first = start_architecture(each_of(start[:1])[0])
         settings = {"space_args": dict(first.args), **settings, "space": first.space}
     for name, args in (("space", "space_args"), ("searcher", "searcher_args"), ("scheduler", "scheduler_args")):
         if name in given and given[name] != settings.get(name):

@@ -39,7 +39,8 @@ def register(command: Command) -> None:
 
 def add_flags(sub: Parser, recipe: str) -> None:
     """Add the flags of a training to the parser of a command; without its flag the recipe is as ``recipe`` says."""
-    sub.add_argument("target", metavar="RUN|FILE|NETWORK", help="a run's best, a file, a genotype or a named network")
+    text = f"a named network, a genotype, a file, {flags.RUN_TRIAL}"
+    sub.add_argument("target", metavar="NAME|FILE|RUN[:TRIAL]", help=text)
     sub.add_argument("--recipe", metavar="NAME|FILE", help=f"recipe (see: list recipes) or JSON file; default {recipe}")
     text = "dataset (see: list datasets); imagenet: --data-dir's train/ and val/ at 224 pixels; default "
     sub.add_argument("--dataset", metavar="NAME", help=text + DEFAULT_DATASET)

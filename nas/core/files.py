@@ -14,7 +14,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -43,26 +43,31 @@ _KINDS = (
 )
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Write ``content`` to ``path`` through a temporary file beside it; a failure leaves the old file as it was.
+
+    Pieces of text are written one by one, as they are made.
 
     The temporary file is new and its name cannot be guessed, so that nobody's link leads the content elsewhere. Where
     ``path`` itself is a symbolic link, the link is replaced and what it names stays as it is. What UTF-8 cannot hold,
     such as the name of a file in another encoding, is written as an escape.
     """
-    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    pieces = [content] if isinstance(content, str | bytes) else content
     temporary = path.with_name(TEMPORARY.format(secrets.token_hex(8)))
     try:
         # not by tempfile, whose files nobody else may read: the umask decides as for any new file
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece.encode(errors="backslashreplace") if isinstance(piece, str) else piece)
             file.flush()
             os.fsync(file.fileno())
         # a rename is atomic: readers see the old file or the new one
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise ConfigError(f"cannot write '{path}': {error.strerror or error}") from None
 
 

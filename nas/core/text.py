@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nas.errors import printable as printable  # defined on the lowest floor, where messages are made
@@ -48,16 +48,22 @@ def printable_lines(text: str) -> str:
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 
-def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Return ``rows`` as CSV, None as an empty cell.
+def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield ``rows`` as lines of CSV, None as an empty cell.
 
     Text that a spreadsheet would compute, as it begins like a formula, is kept from that by an apostrophe; numbers stay
     as they are.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_csv_cell(value) if isinstance(value, str) else value for value in row] for row in rows)
-    return text.getvalue()
+    for row in rows:
+        line = io.StringIO()
+        cells = [_csv_cell(value) if isinstance(value, str) else value for value in row]
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        yield line.getvalue()
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return the :func:`csv_lines` of ``rows`` as one text."""
+    return "".join(csv_lines(rows))
 
 
 def _csv_cell(text: str) -> str:

@@ -23,7 +23,7 @@ from nas.evaluators import EVALUATORS
 from nas.evaluators.table import Known, reward_name
 from nas.evaluators.train import RECORDED, TrainSettings
 from nas.executors.config import INLINE
-from nas.models.resolve import resolve
+from nas.models.resolve import each_of, resolve
 from nas.schedulers import Finalists, make_scheduler
 from nas.schedulers.shorthand import spelled_out
 from nas.searchers import FAMILIES, SEARCHERS, make_searcher
@@ -131,6 +131,8 @@ def with_defaults(options: RunOptions) -> RunConfig:
     if "finalist_epochs" in data and not data.get("finalists"):
         raise ConfigError("--finalist-epochs goes with --finalists N")
     config = RunConfig.from_json(data)
+    if "start_from" in data:  # every trial of a front by its number
+        config = config.changed(start_from=tuple(each_of(config.searcher.start_from)))
     if evaluator == "train" and config.budget.size and "against" not in data:
         config = config.changed(against=default_families(config.data.task(), config.budget.size))
     if evaluator == "train" and "start_from" not in data and config.searcher.name not in UNLEARNED:
@@ -414,8 +416,8 @@ def _try_one(space: Space, prepare: Prepare, config: RunConfig, table: Table | N
 def start_architecture(text: str, space: str | None = None) -> Architecture:
     """Return the architecture that ``text`` names, of ``space`` where it is a point of several spaces.
 
-    It is what :func:`nas.models.resolve.resolve` finds: a run's best, a network of the space ``stages``, a genotype or
-    a file. What is no point of a space raises :class:`ConfigError`.
+    It is what :func:`nas.models.resolve.resolve` finds: a run's best or another of its trials, a network of the space
+    ``stages``, a genotype or a file. What is no point of a space raises :class:`ConfigError`.
     """
     shown = printable(text, NAME_SHOWN)
     try:

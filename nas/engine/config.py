@@ -57,9 +57,9 @@ class SearcherConfig(Config):
     args: dict[str, Any] = _arguments("searcher", "population=50")
     start_from: tuple[str, ...] = option(
         tuple,
-        "network of the space stages, genotype, or architecture file, to begin with; may be repeated; default what "
-        "the space names (see: list spaces), none: none",
-        metavar="NAME|FILE",
+        "network of the space stages, genotype, architecture file, or trials of a run (RUN:12, RUN:front), to begin "
+        "with; may be repeated; default what the space names (see: list spaces), none: none",
+        metavar="NAME|FILE|RUN[:TRIAL]",
     )
 
 

@@ -17,6 +17,7 @@ from nas.graph.primitives.layers import Conv
 from nas.models.resolve import RESULTS, Model, SizeOptions, resolve
 from nas.models.weight_names import classifier_of, matched
 from nas.runs.run_folder import find_run, read_best
+from nas.runs.trials import find_trial
 from nas.space.genotypes import GENOTYPES
 from nas.space.networks import NETWORKS
 from nas.training.weights import read_tensors
@@ -45,10 +46,11 @@ def create_graph(
 ) -> Graph:
     """Return the network of ``model`` for images of ``input_shape`` (C, H, W) and ``num_classes``.
 
-    ``model`` is a run, a network, a genotype, a file of an architecture or a graph, or an architecture; for
-    the order see :func:`nas.models.resolve.resolve`. None is the model's own. A run is its network as it was trained,
-    with another classifier where the classes are others, unless another ``width`` or ``depth`` is asked for. With
-    ``aux`` it has auxiliary heads. What cannot be built so raises :class:`ConfigError` or :class:`GraphError`.
+    ``model`` is a run, a trial of one (``RUN:12``, ``RUN:best``, ``RUN:knee``), a network, a genotype, a file of an
+    architecture or a graph, or an architecture; for the order see :func:`nas.models.resolve.resolve`. None is the
+    model's own. A run is its network as it was trained, with another classifier where the classes are others, unless
+    another ``width`` or ``depth`` is asked for. With ``aux`` it has auxiliary heads. What cannot be built so raises
+    :class:`ConfigError` or :class:`GraphError`.
     """
     size = SizeOptions(None if input_shape is None else tuple(input_shape), num_classes, width, depth, aux)
     if isinstance(model, Architecture):
@@ -101,7 +103,15 @@ def create_model(
 
 
 def weights_file(text: str, results: Path = RESULTS) -> Path:
-    """Return the file of weights that ``text`` names, a run's or its own; a missing one raises :class:`ConfigError`."""
+    """Return the file of weights that ``text`` names, a run's, that of its best by the trial's name, or its own.
+
+    A missing one raises :class:`ConfigError`.
+    """
+    if find_trial(text, results) is not None:
+        found = resolve(text, results=results)
+        if found.weights is None:
+            raise ConfigError(f"weights '{text}': a search keeps weights of its best alone, and trains them at its end")
+        return found.weights
     folder = find_run(text, results)
     if folder is None:
         if not is_file(text):

@@ -7,24 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from nas.core.files import is_file, is_path, read_json, read_text
 from nas.core.literals import MOST_CHARACTERS
 from nas.core.options import MOST_DEPTH
 from nas.core.plugins import load_plugins
 from nas.core.values import Shape, Task
+from nas.data.config import DataConfig
 from nas.errors import ConfigError, GraphError, unknown
 from nas.graph import Graph, cost, key
 from nas.graph.primitives.base import LARGEST
 from nas.models.load import load_any
-from nas.runs.run_folder import BestNetwork, chosen_width, find_run, read_best, runs_in
+from nas.models.trials import chosen_trials, one_trial
+from nas.runs.journal import read
+from nas.runs.run_folder import JOURNAL, BestNetwork, chosen_width, find_run, read_best, runs_in
+from nas.runs.trials import FRONT, TrialName, find_trial
 from nas.space import SPACES, Cells, Network, Space
 from nas.space.genotypes import GENOTYPES, GenotypeInfo
 from nas.space.networks import CIFAR, NETWORKS, NetworkInfo
 from nas.space.notations import Noted, is_written, noted_name, read_written
 from nas.space.scalable import UNKNOWN_SEARCH, FixedModel, ScalableModel, SearchedAt
 from nas.space.space import sized_key
-from nas.types import Architecture
+from nas.types import Architecture, Trial
 
 RESULTS = Path("results")
 TAG = re.compile(r"\.((\w+_)?in(1|12|21|22)k(_\w+)?|bamboo)$")
@@ -63,8 +68,8 @@ class Model:
     """What a user named; graph, key and what builds it at other sizes are made when they are first asked for."""
 
     kind: str
-    """``run`` (a search's best), ``training`` (a training's network), ``network``, ``genotype``, ``architecture`` or
-    ``graph``."""
+    """``run`` (a search's best), ``trial`` (another of its trials), ``training`` (a training's network), ``network``,
+    ``genotype``, ``architecture`` or ``graph``."""
     name: str
     size: SizeOptions = OWN_SIZE
     info: NetworkInfo | GenotypeInfo | None = None
@@ -77,6 +82,8 @@ class Model:
     """The network as it is on disk: of a run, or of a file of a graph."""
     run: BestNetwork | None = None
     """The run that it is of."""
+    trial: Trial | None = None
+    """The trial that was named, where one was."""
 
     def at(self, size: SizeOptions) -> Model:
         """Return the model at another size."""
@@ -156,13 +163,17 @@ class Model:
 def resolve(text: str, size: SizeOptions = OWN_SIZE, plugins: Sequence[str] = (), results: Path = RESULTS) -> Model:
     """Return what ``text`` names, at ``size``.
 
-    In this order it is a run, by its name in ``results`` or by its folder's path; a network, also by the name that
+    In this order it is a run, by its name in ``results`` or by its folder's path; a trial of one, ``RUN:TRIAL``, where
+    TRIAL is its number, ``best``, ``knee``, or ``front`` if that is a single trial; a network, also by the name that
     torchvision or timm has for it; a genotype; an architecture in a notation of :data:`nas.space.notations.NOTATIONS`,
     as text or as ``FILE:NAME``; or a file of one of these or of a graph. Names are read in any case and with ``-`` for
-    ``_``. A name wins over a file: ``./NAME`` is the file.
+    ``_``. A name wins over a file, but for ``RUN:TRIAL``: ``./NAME`` is the file.
     What is none of them raises :class:`ConfigError` with the nearest name.
     """
     load_plugins(plugins)
+    named = find_trial(text, results)
+    if named is not None:
+        return _of_trial(named, size)
     # a run
     folder = find_run(text, results)
     run = None if folder is None else read_best(folder)
@@ -217,6 +228,49 @@ def _noted(noted: Noted, name: str, size: SizeOptions) -> Model:
     if isinstance(noted, Architecture):
         return Model("architecture", name, size, architecture=noted)
     return Model("genotype", name, size, replace(noted, name=name))
+
+
+def each_of(texts: Sequence[str], results: Path = RESULTS) -> list[str]:
+    """Return ``texts`` with a name for each trial of a front in place of ``RUN:front``."""
+    found = []
+    for text in texts:
+        named = find_trial(text, results) if text.casefold().endswith(f":{FRONT}") else None
+        if named is None:
+            found.append(text)
+        else:
+            trials = chosen_trials(named, read(named.folder / JOURNAL))
+            found += [f"{named.run}:{trial.index}" for trial in trials]
+    return found
+
+
+def _of_trial(named: TrialName, size: SizeOptions) -> Model:
+    """Return the network of a trial as it was evaluated; that of the run's best is the run's own, with its weights."""
+    events, run = read(named.folder / JOURNAL), read_best(named.folder)
+    trial = one_trial(named, events)
+    name, architecture, width = f"{run.name}:{trial.index}", trial.architecture, trial.width or run.width
+    if architecture.space not in SPACES and (hint := _plugins_of(run)):
+        raise ConfigError(f"run '{run.name}': unknown space '{architecture.space}'{hint}")
+    fixed = None if run.graph is None else _graph_of(run, run.graph)
+    task = _task_of(run, events[0]) if fixed is None else Task(name, fixed.input_shape, cost(fixed).output_shape[-1])
+    best = None if run.architecture is None else Architecture.from_json(read_json(run.architecture))
+    if (best, run.width) != (architecture, width):  # what the run has on disk is another network
+        run, fixed = replace(run, architecture=None, graph=None, weights=None, width=width), None
+        # of a table, or a Python object, the decisions are all that is known
+        space = SPACES[architecture.space].with_args(dict(architecture.args)) if architecture.space in SPACES else None
+        if space is not None and space.has_networks(architecture):
+            fixed = space.build(architecture, task, width, run.depth)
+    searched = SearchedAt(width, run.depth, task.input_shape, by_budget=trial.width is not None)
+    return Model("trial", name, size, None, architecture, searched, fixed, run, trial)
+
+
+def _task_of(run: BestNetwork, header: Mapping[str, Any]) -> Task:
+    """Return what the networks of a search had to do, from its journal's first event."""
+    config = header.get("config") or {}
+    if (task := header.get("task") or (header.get("study") or {}).get("settings", {}).get("task")) is not None:
+        return Task.from_json(task)
+    if config.get("evaluator") != "train":
+        return Task(run.name, CIFAR, 10)
+    return DataConfig(*(config.get(name) for name in ("dataset", "data_dir", "image_size"))).task()
 
 
 def _graph_of(run: BestNetwork, path: Path) -> Graph:

@@ -11,10 +11,10 @@ import tomli_w
 from nas.core.text import count, printable, printable_lines
 from nas.engine.config import search_name
 from nas.report.decision_importance import importance
+from nas.report.front import front_table
 from nas.report.html.page import grouped, recipe_facts
 from nas.report.run_view import RunView
 from nas.report.verdict import few_seeds_note, search_verdicts
-from nas.searchers.pareto import value_of
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])")
 _CODE_OR_TAG = re.compile(r"`[^`]+`|[\\`\[\]<>|~&$]")
@@ -107,16 +107,17 @@ def _top_section(view: RunView) -> str:
 
 
 def _front_section(view: RunView) -> str:
-    names, trials = view.front()
-    if not trials:
+    found = front_table(view)
+    if found is None:
         return ""
-    columns = [escaped(name) for name in names]
-    how = f"No other trial has at least this reward and no more {' and '.join(columns)}, and is better in one of them."
-    limits = view.config.searcher.args.get("limits")
-    how += f" Trials over the limits {escaped(str(limits))} are left out." if limits else ""
-    cells = [[str(t.index), f"{t.reward:.4g}", *(f"{value_of(t, name):,.6g}" for name in names)] for t in trials]
-    table = markdown_table(["trial", "reward", *columns], "rr" + "r" * len(columns), cells)
-    return "\n".join(["## Pareto front", "", how, "", *table])
+    cells = []
+    for row in found.rows:
+        values = (f"{value:,.6g}" for value in row.values)
+        name = f"{code(row.name)}{', the knee' if row.is_knee else ''}"
+        cells.append([str(row.trial.index), f"{row.trial.reward:.4g}", *values, name])
+    columns = [escaped(name) for name in found.objectives]
+    table = markdown_table(["trial", "reward", *columns, "name"], "rr" + "r" * len(columns) + "l", cells)
+    return "\n".join(["## Pareto front", "", escaped_sentence(" ".join(found.sentences)), "", *table])
 
 
 def _importance_section(view: RunView) -> str:

@@ -15,13 +15,13 @@ from nas.core.text import count
 from nas.core.values import Json
 from nas.engine.config import RunConfig, config_of
 from nas.engine.loop import Ledger, fold
-from nas.errors import TOO_SLOW, ConfigError
+from nas.errors import TOO_SLOW
 from nas.report.statistics import Interval, mean_interval
 from nas.runs.inputs import accepted_changes
 from nas.runs.journal import Event, stream
 from nas.runs.run_folder import BASELINE, JOURNAL, RIVALS
 from nas.schedulers.finalists import finalist_of
-from nas.searchers.pareto import DEFAULT_OBJECTIVES, final_front, limits_of, objective_names
+from nas.searchers.pareto import asked_objectives
 from nas.types import Trial
 
 NAMED = 10
@@ -169,28 +169,15 @@ class RunView:
                 found[f"{missing} ({names.get(note['role']) or note['name']})" if final else missing] = None
         return list(found)
 
-    def front(self) -> tuple[tuple[str, ...], list[Trial]]:
-        """Return the objectives beside the reward, and the front of the trials of most epochs within the limits.
-
-        A search for the reward alone has neither.
-        """
-        names = self.objectives
-        try:
-            return names, final_front(self.ledger.trials, names, self.limits) if names else []
-        except ConfigError:  # an objective that no trial has ended the search
-            return names, []
-
     @property
     def objectives(self) -> tuple[str, ...]:
         """What a search minimises beside the reward; that for the reward alone has none."""
-        searcher = self.config.searcher
-        asked = searcher.args.get("objectives", DEFAULT_OBJECTIVES)
-        return objective_names(asked) if searcher.name == "nsga2" else ()
+        return asked_objectives(self.config.searcher.name, self.config.searcher.args)[0]
 
     @property
     def limits(self) -> dict[str, float]:
         """The bounds of a search with several objectives, by name."""
-        return limits_of(self.config.searcher.args.get("limits", "")) if self.config.searcher.name == "nsga2" else {}
+        return asked_objectives(self.config.searcher.name, self.config.searcher.args)[1]
 
     def best_trials(self, most: int) -> list[Trial]:
         """Return at ``most`` this number of trials with a reward, those of most epochs first, then by reward."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nas.core.files import write_atomic, write_json
-from nas.core.text import csv_text
-from nas.engine.loop import Ledger
+from nas.core.text import csv_lines
 from nas.report.figures import draw_figures
 from nas.report.html.search_report import html_text
 from nas.report.markdown import report_text
 from nas.report.run_view import RunView, load_view
+from nas.types import Trial
 
 COLUMNS = ("index", "status", "key", "reward", "params", "macs", "seconds", "failure", "epochs", "of")
+MOST_DECISIONS = 200
+"""Columns of ``trials.csv`` for decisions: more than any space here has, and few enough for a spreadsheet."""
 
 
 def write_outputs(folder: Path) -> RunView:
     """Write all outputs of the run in ``folder`` again and return what they show."""
     view = load_view(folder)
-    write_atomic(folder / "trials.csv", trials_csv(view.ledger))
+    write_atomic(folder / "trials.csv", csv_lines(trial_rows(view.ledger.trials)))
     write_json(folder / "summary.json", asdict(summary(view)))
     left_out: list[str] = []
     figures = draw_figures(view, folder / "figures", left_out)
@@ -28,19 +32,28 @@ def write_outputs(folder: Path) -> RunView:
     return view
 
 
-def trials_csv(ledger: Ledger) -> str:
-    """Return the table of trials as CSV: :data:`COLUMNS`, then the evaluator's other values."""
+def trial_rows(trials: Sequence[Trial]) -> Iterator[list[object]]:
+    """Yield the table of trials, its head first: :data:`COLUMNS`, the evaluator's other values, a column a decision.
+
+    Decisions, ``decisions.NAME``, are in the order in which trials first made them, lists as JSON. Where there are more
+    than :data:`MOST_DECISIONS`, ``decisions_left_out`` is the number of a trial's other ones.
+    """
     # columns that an evaluator adds, in an order that does not depend on that of the trials
-    extra = sorted({name for t in ledger.trials if t.metrics for name in t.metrics.values})
+    extra = sorted({name for t in trials if t.metrics for name in t.metrics.values})
     # the width that each network has where a budget chooses it
-    sized = any(t.width is not None for t in ledger.trials)
-    rows: list[list[object]] = [[*COLUMNS, *["width"] * sized, *extra]]
-    for t in ledger.trials:
+    sized = any(t.width is not None for t in trials)
+    decisions = list(dict.fromkeys(name for t in trials for name in t.architecture.decisions))
+    shown, rest = decisions[:MOST_DECISIONS], frozenset(decisions[MOST_DECISIONS:])
+    more = ["decisions_left_out"] if rest else []
+    yield [*COLUMNS, *["width"] * sized, *extra, *(f"decisions.{name}" for name in shown), *more]
+    for t in trials:
         failure = f"{t.failure.kind}: {t.failure.message}" if t.failure else ""
         values = t.metrics.values if t.metrics else {}
         row = [t.index, t.status, t.key, t.reward, t.params, t.macs, t.seconds, failure, t.proposal.epochs, t.of]
-        rows.append([*row, *[t.width] * sized, *(values.get(name) for name in extra)])
-    return csv_text(rows)
+        chosen = (t.architecture.decisions.get(name) for name in shown)
+        cells = (json.dumps(value) if isinstance(value, tuple) else value for value in chosen)
+        left_out = [len(rest & t.architecture.decisions.keys())] if rest else []
+        yield [*row, *[t.width] * sized, *(values.get(name) for name in extra), *cells, *left_out]
 
 
 @dataclass(frozen=True)

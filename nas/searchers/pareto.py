@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -171,6 +172,60 @@ def final_front(trials: Sequence[Trial], names: Sequence[str], limits: Mapping[s
     scored = [t for t in trials if t.status == "done" and t.reward is not None]
     most = max((t.proposal.epochs for t in scored), default=0)
     return front([t for t in scored if t.proposal.epochs == most and not violation(t, limits)], names)
+
+
+def knee(trials: Sequence[Trial], names: Sequence[str]) -> Trial | None:
+    """Return the knee of a :func:`front` in reward and objectives ``names``; None where it has no trial.
+
+    Every objective is scaled to [0, 1] over the front. The knee is the trial that lies farthest from the line through
+    the front's two ends, on the side of better values; with more objectives from the plane through the points that are
+    worst in one of them and best in all others (Das 1999, "On characterizing the 'knee' of the Pareto curve",
+    Structural Optimization 18, 107). Of equals, such as the ends of a front without a bend, the first counts, which
+    has the best reward.
+    """
+    if not trials:
+        return None
+    points = np.array([[-(t.reward or 0.0), *(value_of(t, name) for name in names)] for t in trials])
+    low, high = points.min(axis=0), points.max(axis=0)
+    scaled = (points - low) / np.where(high > low, high - low, 1.0)
+    # on that line or plane the scaled objectives sum to one; rounded, so that equals are equal
+    return trials[int(np.argmin(scaled.sum(axis=1).round(9)))]
+
+
+@dataclass(frozen=True)
+class SearchFront:
+    """What of a search no other trial beats."""
+
+    objectives: tuple[str, ...] = ()
+    """What is minimised beside the reward; empty where the trials have no cost."""
+    trials: tuple[Trial, ...] = ()
+    """The front, best reward first."""
+    knee: Trial | None = None
+    """Its knee; None where the front is empty."""
+
+
+def asked_objectives(searcher: str, args: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, float]]:
+    """Return what a search minimises beside the reward, and its limits by name; a search for the reward has neither."""
+    if searcher != "nsga2":
+        return (), {}
+    return objective_names(args.get("objectives", DEFAULT_OBJECTIVES)), limits_of(args.get("limits", ""))
+
+
+def search_front(trials: Sequence[Trial], searcher: str, args: Mapping[str, Any]) -> SearchFront:
+    """Return the :func:`final_front` of the trials of a search by ``searcher`` with ``args``.
+
+    It is that of its own objectives and limits; of a search for the reward alone that of reward against MACs, where
+    some are not known against parameters. An objective that a trial lacks raises :class:`ConfigError`.
+    """
+    names, limits = asked_objectives(searcher, args)
+    if not names:
+        scored = [t for t in trials if t.status == "done"]
+        known = [cost for cost in ("macs", "params") if all(getattr(t, cost) is not None for t in scored)]
+        if not known:
+            return SearchFront()
+        names = (known[0],)
+    found = final_front(trials, names, limits)
+    return SearchFront(names, tuple(found), knee(found, names))
 
 
 def cost_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

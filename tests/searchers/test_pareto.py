@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 
 from nas.errors import ConfigError
 from nas.searchers.pareto import (
+    SearchFront,
     cost_front,
     crowding,
     final_front,
     front,
     hypervolume,
+    knee,
     limits_of,
     non_dominated,
     objective_names,
     ranks,
+    search_front,
     value_of,
     violation,
 )
@@ -147,6 +150,41 @@ def test_the_final_front_is_that_of_the_trials_of_most_epochs_within_the_limits(
     points = {i: np.array([-reward, params, ms]) for i, (reward, params, ms, _) in kept.items()}
     expected = {i for i, point in points.items() if not any(dominates(other, point) for other in points.values())}
     assert {t.index for t in final_front(trials, ("params", "ms"), limits)} == expected
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([], None),
+        ([(5.0, 1.0)], 0),
+        ([(9.0, 10.0), (8.0, 2.0), (1.0, 1.0)], 1),  # nearly the best reward at hardly any cost
+        ([(9.0, 10.0), (6.0, 9.0), (1.0, 1.0)], 0),  # it bends the other way: an end, that of the best reward
+        ([(3.0, 3.0), (2.0, 2.0), (1.0, 1.0)], 0),  # a line has no bend
+        ([(900.0, 1e-3), (800.0, 2e-4), (100.0, 1e-4)], 1),  # whatever the units
+        ([(2.0, 1.0), (2.0, 1.0)], 0),  # one point: the first of equals
+    ],
+)
+def test_the_knee_is_farthest_from_the_line_between_the_ends(points, expected):
+    trials = [trial(index, reward, ms=ms) for index, (reward, ms) in enumerate(points)]
+    found = knee(trials, ("ms",))
+    assert (None if found is None else found.index) == expected
+
+
+def test_the_knee_of_three_objectives_is_farthest_from_the_plane_through_the_worst_of_each():
+    rows = [(9.0, 9, 1.0), (1.0, 1, 1.0), (9.0, 1, 9.0), (8.0, 2, 2.0), (5.0, 1, 5.0)]
+    trials = [trial(index, reward, params=params, ms=ms) for index, (reward, params, ms) in enumerate(rows)]
+    found = knee(trials, ("params", "ms"))
+    assert found is not None
+    assert found.index == 3
+
+
+@pytest.mark.parametrize(("macs", "names"), [(5, ("macs",)), (None, ("params",))])
+def test_a_search_for_the_reward_has_the_front_against_its_cost(macs, names):
+    trials = [replace(trial(0, 1.0, params=3), macs=4), replace(trial(1, 2.0, params=6), macs=macs)]
+    found = search_front(trials, "evolution", {})
+    assert (found.objectives, [t.index for t in found.trials]) == (names, [1, 0])
+    assert search_front([trial(0, 1.0)], "evolution", {}) == SearchFront()
+    assert search_front(trials, "nsga2", {"objectives": "params", "limits": "params<=4"}).trials == (trials[0],)
 
 
 def test_a_missing_objective_is_named_with_what_there_is():

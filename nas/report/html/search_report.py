@@ -17,6 +17,7 @@ from nas.errors import TOO_SLOW, NasError
 from nas.graph import Graph
 from nas.graph.drawing.svg import draw_svg
 from nas.report.decision_importance import importance
+from nas.report.front import front_table
 from nas.report.html.page import page, recipe_facts
 from nas.report.html.search_figures import (
     Strips,
@@ -31,7 +32,6 @@ from nas.report.lineage import lineage
 from nas.report.published_results import published_for
 from nas.report.run_view import RunView
 from nas.report.verdict import few_seeds_note, interval_text, search_verdicts
-from nas.searchers.pareto import value_of
 from nas.space import SPACES, Cells
 from nas.types import Trial
 
@@ -47,7 +47,6 @@ MARKS = {"finished": "good", "exhausted": "good"}
 def html_text(view: RunView) -> str:
     """Return ``report.html``."""
     ledger, best, rows = view.ledger, view.ledger.best(), view.scores()
-    objectives, front = view.front()
     hours, train, comparison = _spent(view), view.config.train, view.config.comparison
     recipes = []
     if train.recipe is not None:
@@ -83,8 +82,7 @@ def html_text(view: RunView) -> str:
         "top": view.best_trials(TOP),
         "costs": drawn(view, "cost", cost_figures, not_drawn),
         "progress": drawn(view, "progress", progress_figures, not_drawn),
-        "objectives": objectives,
-        "front": [(t, [value_of(t, name) for name in objectives]) for t in front],
+        "front": front_table(view),
         "importance": importance(ledger.trials),
         "ranks": drawn(view, "ranks", rank_figures, not_drawn),
         "not_drawn": not_drawn,

@@ -14,11 +14,12 @@ from nas.engine.loop import fold
 from nas.engine.run import SearchRun
 from nas.errors import ConfigError, GraphError, one_line
 from nas.graph import Graph, cost, key
-from nas.models.resolve import Model, SizeOptions, resolve
+from nas.models.resolve import Model, SizeOptions, each_of, resolve
 from nas.runs.journal import read
 from nas.runs.progress import Observer
 from nas.runs.run_folder import BASELINE, JOURNAL, find_run
 from nas.runs.snapshot import ENDED
+from nas.runs.trials import find_trial
 from nas.space.scalable import ScalableModel
 from nas.workflows.compare.settings import CompareSettings
 
@@ -70,11 +71,13 @@ def candidates_of(settings: CompareSettings, results: Path, observe: Observer) -
     """
     load_plugins(settings.plugins)
 
-    # a run may be written as its name or as the path of its folder
+    # a run may be written as its name or as the path of its folder, and so may the run of a trial
     texts = []
-    for text in settings.candidates:
-        folder = find_run(text, results)
-        texts.append(text if folder is None or folder.parent != results else folder.name)
+    for text in each_of(settings.candidates, results):
+        trial = find_trial(text, results)
+        folder = find_run(text, results) if trial is None else trial.folder
+        of = "" if trial is None else f":{trial.trial}"
+        texts.append(text if folder is None or folder.parent != results else f"{folder.name}{of}")
     _refuse_twice(texts)
 
     # candidates of one name are called by what the user wrote; the same thing may be written in two ways

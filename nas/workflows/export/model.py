@@ -105,13 +105,15 @@ def _classifier(graph: Graph) -> tuple[Graph, str]:
 
 
 def _of_run(found: Model, folder: Path, fixed: Graph) -> ExportModel:
-    """Return the winner of a search, with its weights where it has the size at which they were trained."""
+    """Return a network of a search, the winner with its weights where it has the size at which they were trained."""
     view = load_view(folder)
     graph, output = _classifier(found.graph)
-    origin = f"The best architecture of the run `{folder.name}`, a search in the space `{view.config.space.name}`"
-    subject = ExportModel(folder.name, graph, output, found.key, origin, versions=_versions(view.environment))
+    which = "The best architecture" if found.trial is None else f"Trial {found.trial.index}"
+    origin = f"{which} of the run `{folder.name}`, a search in the space `{view.config.space.name}`"
+    subject = ExportModel(found.name, graph, output, found.key, origin, versions=_versions(view.environment))
     if found.weights is None:
-        return subject
+        others = "" if found.trial is None else "; a search keeps weights of its best alone"
+        return replace(subject, weights_from=f"{FRESH}{others}")
     # weights belong to the network that was trained, and to no other size of it
     trained, _ = _classifier(fixed)
     if graph.to_json() != trained.to_json():

@@ -15,6 +15,7 @@ from nas.models.create import adapted, weights_file
 from nas.models.resolve import RESULTS, resolve
 from nas.models.weight_names import matched, shapes_of_state
 from nas.runs.run_folder import JOURNAL, find_run, read_best
+from nas.runs.trials import find_trial
 from nas.training.weight_files import read_weights
 from nas.workflows.finetune.plan import FinetunePlan
 from nas.workflows.train.transfer import transferred
@@ -75,7 +76,7 @@ def weights_for(
     :func:`nas.models.weight_names.matched`. The classifier is new where it has another number of classes, where the run
     was trained on others than ``images``, as :func:`nas.data.splits.images_named` names them, and with ``renew``.
     """
-    if text is None and find_run(target, results) is None:
+    if text is None and find_run(target, results) is None and find_trial(target, results) is None:
         raise ConfigError(f"'{target}' is no run with weights of its own; name a run or a file of weights: --weights")
     path = weights_file(text or target, results)
     before = images_of(path)
