@@ -165,6 +165,7 @@ def export(
     formats: Sequence[str] | None = None,
     *,
     fold_bn: bool = False,
+    normalize: bool = False,
     num_classes: int | None = None,
     input_shape: Sequence[int] | None = None,
     weights: str | Path | None = None,
@@ -172,7 +173,8 @@ def export(
 ) -> Path:
     """Write ``model`` as source, safetensors, torch.export and ONNX with a model card into the new ``folder``.
 
-    Each file is loaded again and compared. ``formats`` None: all that the installed packages allow.
+    Each file is loaded again and compared. ``formats`` None: all that the installed packages allow. ``normalize``: a
+    run's network normalizes its pixels, levels of 0 to 1, itself.
     """
     from nas.workflows.export.model import model_of
     from nas.workflows.export.write import default_formats
@@ -180,5 +182,5 @@ def export(
 
     size = SizeOptions(None if input_shape is None else tuple(input_shape), num_classes)
     subject = model_of(str(model), size, (), Path(results_dir), None if weights is None else Path(weights))
-    write(subject, Path(folder), formats or default_formats(), fold_bn)
+    write(subject, Path(folder), formats or default_formats(), fold_bn, normalize)
     return Path(folder)

@@ -23,6 +23,8 @@ def register(command: Command) -> None:
     sub.add_argument("--weights", metavar="FILE", type=Path, help=text)
     text = "fold batch norms into the layers before them: fewer layers, the same outputs, no further training"
     sub.add_argument("--fold-bn", action="store_true", help=text)
+    text = "put the normalization of pixels into the network, which then takes levels of 0 to 1"
+    sub.add_argument("--normalize", action="store_true", help=text)
     size_flags(sub, "the run's or the network's own", "the run's or the network's own")
     results_flag(sub)
     plugin_flag(sub)
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     given = options.formats is not None
     formats = check_formats(options.formats.split(",")) if given else default_formats()
     subject = model_of(options.target, size_of(options), options.plugins, options.results_dir, options.weights)
-    for file in export(subject, options.output, formats, options.fold_bn):
+    for file in export(subject, options.output, formats, options.fold_bn, options.normalize):
         say(f"{file.format:<12} {options.output / file.file}, {file.size:,} bytes, difference {file.difference:.1e}")
     say(f"weights      {subject.weights_from}")
     say(f"model card   {options.output / 'model_card.md'}")

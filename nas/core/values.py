@@ -40,6 +40,31 @@ class Task:
 
 
 @dataclass(frozen=True)
+class ClassCounts:
+    """How many test images of each class there are, and how many of them were classified right."""
+
+    correct: tuple[int, ...]
+    images: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        pairs = list(zip(self.correct, self.images, strict=False))
+        whole = all(type(number) is int for pair in pairs for number in pair)
+        if len(self.correct) != len(self.images) or not whole or not all(0 <= c <= n < 2**53 for c, n in pairs):
+            raise ConfigError("counts by class must be as many correct ones as numbers of images, each at most that")
+
+    def to_json(self) -> Json:
+        """Return the counts as JSON data."""
+        return {"correct": list(self.correct), "images": list(self.images)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> ClassCounts:
+        """Read what :meth:`to_json` wrote; anything else raises :class:`ConfigError`."""
+        if not isinstance(data, Mapping) or not all(isinstance(data.get(n), list) for n in ("correct", "images")):
+            raise ConfigError("counts by class must be an object of the lists 'correct' and 'images'")
+        return cls(tuple(data["correct"]), tuple(data["images"]))
+
+
+@dataclass(frozen=True)
 class Budget:
     """How large the networks of a search are to be: as close below it as their widths allow."""
 

@@ -43,3 +43,9 @@ class DataConfig(Config):
         from nas.data.splits import task_of
 
         return task_of(self.name, self.data_dir, self.image_size)
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes by label, none where the dataset has none; looks for its files."""
+        from nas.data.splits import class_names_of
+
+        return class_names_of(self.name, self.data_dir, self.image_size)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nas.core.values import Shape, Task
+from nas.core.text import printable
+from nas.core.values import Json, Shape, Task
 from nas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ Images: TypeAlias = "ImageSet | ImageStream"
 
 NAMED = 5
 """Classes that a sentence names at most."""
+CLASS_NAME_LIMIT = 200
+"""Characters of the name of a class."""
+MOST_CLASS_NAMES = 25_000
+"""Datasets of more classes have no names here; ImageNet-21k has 21,841."""
 DEPTH_HELP = "scale them to 16 bits, or write their depth into the files (PNG: sBIT, TIFF: BitsPerSample)"
 
 
@@ -35,13 +40,11 @@ class Findings:
         ranges: the highest value so far by kind of image whose files do not say their range, as
             :class:`nas.data.depth.Decoding` has it
         passed_over: by split, what of its folder is no image of a class, in words
-        classes: the names of the classes, where folders have them
     """
 
     damaged: list[str] = field(default_factory=list)
     ranges: dict[tuple[str, int], float] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
 
     def add(self, damaged: Iterable[str], ranges: Mapping[tuple[str, int], float]) -> None:
         """Take the lines on damaged files that are new, and ranges."""
@@ -54,7 +57,7 @@ class Findings:
         """Return what both hold; one that both share stays the same object."""
         if self is other:
             return self
-        found = Findings([], {}, self.passed_over | other.passed_over, self.classes or other.classes)
+        found = Findings([], {}, self.passed_over | other.passed_over)
         for part in (self, other):
             found.add(part.damaged, part.ranges)
         return found
@@ -118,6 +121,43 @@ class ImageSet:
         return np.array(means, dtype=np.float32), np.array(stds, dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class Normalization:
+    """How pixels become what a network takes: ``(x - mean) / std`` by channel, x being a level of 0 to 1.
+
+    Raises :class:`ConfigError` unless there is a mean of 0 to 1 and a deviation above 0 for every channel.
+
+    Attributes:
+        mean: (C,)
+        std: (C,), the standard deviations
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        pairs = [n for pair in zip(self.mean, self.std, strict=False) for n in pair if type(n) in (int, float)]
+        fits = all(0 <= mean <= 1 and 0 < std <= 1 for mean, std in zip(pairs[::2], pairs[1::2], strict=False))
+        if not (fits and pairs and len(pairs) == 2 * len(self.mean) == 2 * len(self.std)):
+            raise ConfigError("normalization must have a mean of 0 to 1 and a deviation above 0, at most 1, by channel")
+
+    @classmethod
+    def of(cls, images: Images) -> Normalization:
+        """Return how the pixels of networks that are trained on ``images`` are normalized."""
+        mean, std = ([float(f"{level / 255:.9g}") for level in each.tolist()] for each in images.moments)
+        return cls(tuple(mean), tuple(std))
+
+    def to_json(self) -> Json:
+        """Return both as JSON data."""
+        return {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Normalization:
+        """Read what :meth:`to_json` wrote; anything else raises :class:`ConfigError`."""
+        mean, std = (found if isinstance(found := data.get(name), list) else [] for name in ("mean", "std"))
+        return cls(tuple(mean), tuple(std))
+
+
 def stratified(labels: Labels, count: int, seed: int) -> tuple[Labels, Labels]:
     """Return the indices of ``count`` random examples and of all others, both in order.
 
@@ -144,6 +184,7 @@ class Splits:
         validation: what a search measures them on
         read_test: reads the official test split
         classes: their number
+        class_names: their names in the order of the labels; empty where the dataset has none
     """
 
     name: str
@@ -151,6 +192,7 @@ class Splits:
     validation: Images
     read_test: Callable[[], Images]
     classes: int
+    class_names: tuple[str, ...] = ()
 
     @cached_property
     def test(self) -> Images:
@@ -176,7 +218,7 @@ class Splits:
             part = self.__dict__.get(name)
             missing = [] if part is None else np.setdiff1d(np.arange(self.classes), part.labels).tolist()
             if missing:
-                names = ", ".join(str(found.classes[i]) if found.classes else str(i) for i in missing[:NAMED])
+                names = ", ".join(self.class_names[i] if self.class_names else str(i) for i in missing[:NAMED])
                 more = f" and {len(missing) - NAMED:,} more" if len(missing) > NAMED else ""
                 told = f"{len(missing):,} of {self.classes:,} classes have no {name} image and are not measured"
                 remarks[f"classes, {name}"] = f"{told}: {names}{more}"
@@ -201,6 +243,8 @@ class DatasetSource:
     ``train`` and ``test`` read the official splits; ``validation``: the usual number of images, None for a tenth.
     ``test_labels`` reads the labels of the test split alone, int64 (N,), which are checked before anything is trained.
     ``files`` yields the files that are read, as names and paths; a name stays the same wherever the files lie.
+    ``class_names`` are one a class, in the order of the labels, or none; they become printable here, cut to
+    :data:`CLASS_NAME_LIMIT` characters. Another number of them raises :class:`ConfigError`.
     """
 
     task: Task
@@ -209,6 +253,14 @@ class DatasetSource:
     validation: int | None = None
     test_labels: Callable[[], Labels] | None = None
     files: Callable[[], Iterable[tuple[str, str]]] | None = None
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.class_names and len(self.class_names) != self.task.classes:
+            rule = f"one for each of {self.task.classes:,} classes"
+            raise ConfigError(f"the names of classes must be {rule}, found {len(self.class_names):,}")
+        names = self.class_names if len(self.class_names) <= MOST_CLASS_NAMES else ()
+        object.__setattr__(self, "class_names", tuple(printable(str(name), CLASS_NAME_LIMIT) for name in names))
 
 
 def checked(images: Images, what: str, task: Task) -> Images:

@@ -9,8 +9,9 @@ import tokenize
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,10 @@ from nas.data.streaming import ImageStream
 from nas.errors import ConfigError, one_line
 
 FILE = "data.npz"
+NAMES = "class_names", "classes"
+"""The arrays of names of classes that an .npz file may have, the first that is there."""
+MOST_NAME_BYTES = 4_000
+"""Bytes of a name there, four a character."""
 MOST_CHANNELS = 4
 TYPE_HINTS = {
     "f": "; scale levels of 0 to 1 by 255 and round",
@@ -56,8 +61,9 @@ FOLDER_HELP = "pass with --data-dir a folder that holds train/CLASS/FILE and val
 def open_arrays(location: Path | None, validation: int | None = None) -> DatasetSource:
     """Arrays of an .npz file: ``train_images``, ``test_images`` uint8 (N, H, W) or (N, H, W, C), labels integers (N,).
 
-    C is 1 to 4. Labels are from 0 to the number of classes less one; every class has a training image. The headers of
-    all arrays are checked here and the training labels read, since they tell the number of classes.
+    C is 1 to 4. Labels are from 0 to the number of classes less one; every class has a training image. The names of
+    classes are read of ``class_names`` or ``classes``, an array of text, where that is there. The headers of all arrays
+    are checked here and the training labels read, since they tell the number of classes.
     """
     assert location is not None
     path = location / FILE if location.is_dir() else location
@@ -80,6 +86,7 @@ def open_arrays(location: Path | None, validation: int | None = None) -> Dataset
             shape, dtype = headers[name] = array_header(file, file.getinfo(f"{name}.npy"), f"file '{path}'")
             # a copy is made in another order of channels or type
             require_memory(2 * math.prod(shape) * dtype.itemsize, f"file '{path}': {name}, {dtype} {shape}")
+        names_header = {n: array_header(file, file.getinfo(f"{n}.npy"), f"file '{path}'") for n in NAMES if n in there}
     shape, other = (_image_shape(path, name, headers[name]) for name in ("train_images", "test_images"))
     if shape != other:
         raise ConfigError(f"file '{path}': images of both splits must have one shape, found {shape} and {other}")
@@ -103,6 +110,7 @@ def open_arrays(location: Path | None, validation: int | None = None) -> Dataset
     task = Task("arrays", shape, classes)
     advice = "the classes are those of train_labels"
     check_labels(read_labels("test"), f"file '{path}': test_labels", task, advice)
+    class_names = _class_names(path, names_header, classes)
 
     def read(split: str) -> ImageSet:
         images = _array(path, f"{split}_images")
@@ -110,7 +118,21 @@ def open_arrays(location: Path | None, validation: int | None = None) -> Dataset
         return ImageSet(np.ascontiguousarray(images), read_labels(split))
 
     files = [(FILE, str(path))]
-    return DatasetSource(task, lambda: read("train"), lambda: read("test"), validation, files=lambda: files)
+    train, test = partial(read, "train"), partial(read, "test")
+    return DatasetSource(task, train, test, validation, files=lambda: files, class_names=class_names)
+
+
+def _class_names(path: Path, headers: Mapping[str, Header], classes: int) -> tuple[str, ...]:
+    """Return what the file calls its classes; ``headers`` are those of its arrays of such a name."""
+    # an array 'classes' of numbers is something else of the user's
+    name = next((n for n in NAMES if n in headers and (n == NAMES[0] or headers[n][1].kind in "US")), None)
+    if name is None:
+        return ()
+    shape, dtype = headers[name]
+    if shape != (classes,) or dtype.kind not in "US" or dtype.itemsize > MOST_NAME_BYTES:
+        rule = f"must be text ({classes},), a name of at most {MOST_NAME_BYTES // 4:,} characters for each class"
+        raise ConfigError(f"file '{path}': {name} {rule}, found {dtype} {shape}; numpy.array(['cat', 'dog'])")
+    return tuple(os.fsdecode(one) if isinstance(one, bytes) else str(one) for one in _array(path, name).tolist())
 
 
 def _image_shape(path: Path, name: str, header: Header) -> tuple[int, int, int]:
@@ -194,8 +216,7 @@ def open_folder(
                 labels += [label] * len(found)
         paths, numbers = np.array(files, dtype=np.bytes_), np.array(labels, dtype=np.int64)
         passed_over = {split: text} if (text := _counted(others, f"passed over in {split}: ")) else {}
-        findings = Findings(passed_over=passed_over, classes=tuple(map(printable, classes)))
-        stream = ImageStream(folder / split, paths, numbers, size, findings)
+        stream = ImageStream(folder / split, paths, numbers, size, Findings(passed_over=passed_over))
         return stream.read() if len(stream) * 3 * size * size <= resident_bytes else stream
 
     def files() -> Iterator[tuple[str, str]]:
@@ -205,7 +226,7 @@ def open_folder(
                     yield f"{split}/{name}/{file}", f"{folder}/{split}/{name}/{file}"
 
     task = Task("folder", (3, size, size), len(classes))
-    return DatasetSource(task, lambda: read("train"), lambda: read("val"), files=files)
+    return DatasetSource(task, lambda: read("train"), lambda: read("val"), files=files, class_names=tuple(classes))
 
 
 def _classes(folder: Path, others: Counter[str] | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,11 @@ CIFAR10_HELP = (
     "--data-dir"
 )
 CIFAR100_HELP = CIFAR10_HELP.replace("cifar-10-", "cifar-100-")
+DIGITS = tuple("0123456789")
+FASHION = (*("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),)
+"""The names of Fashion-MNIST's classes (arXiv:1708.07747, table 2)."""
+MOST_META = 64 << 10
+"""Bytes of a file of names."""
 
 
 def open_digits(folder: Path | None = None) -> DatasetSource:
@@ -57,7 +63,7 @@ def open_digits(folder: Path | None = None) -> DatasetSource:
         count = round(len(every) * DIGITS_TEST_SHARE)
         return every.take(stratified(every.labels, count, 0)[index])
 
-    return DatasetSource(Task("digits", (1, 8, 8), 10), lambda: part(1), lambda: part(0), 288)
+    return DatasetSource(Task("digits", (1, 8, 8), 10), lambda: part(1), lambda: part(0), 288, class_names=DIGITS)
 
 
 def open_fashion_mini(folder: Path | None = None) -> DatasetSource:
@@ -77,7 +83,7 @@ def open_fashion_mini(folder: Path | None = None) -> DatasetSource:
     if not FASHION_MINI.is_file():
         raise ConfigError(f"file '{FASHION_MINI}' is missing; {FASHION_MINI_HELP}")
     task = Task("fashion-mini", (1, 28, 28), 10)
-    return DatasetSource(task, lambda: part("train"), lambda: part("test"), 2_000)
+    return DatasetSource(task, lambda: part("train"), lambda: part("test"), 2_000, class_names=FASHION)
 
 
 def open_fashion_mnist(
@@ -99,7 +105,8 @@ def open_fashion_mnist(
         return read_idx(files["t10k"][1]).astype(np.int64)
 
     task, named = Task("fashion-mnist", (1, 28, 28), 10), _named([path for pair in files.values() for path in pair])
-    return DatasetSource(task, lambda: read("train"), lambda: read("t10k"), validation, test_labels, lambda: named)
+    train, test = partial(read, "train"), partial(read, "t10k")
+    return DatasetSource(task, train, test, validation, test_labels, lambda: named, FASHION)
 
 
 def open_cifar10(folder: Path | None, records: int = 10_000, validation: int = 5_000) -> DatasetSource:
@@ -111,7 +118,7 @@ def open_cifar10(folder: Path | None, records: int = 10_000, validation: int = 5
     for path in train + test:
         check_cifar(path, records, CIFAR10_HELP)
     task = Task("cifar10", (3, 32, 32), 10)
-    return _cifar(task, train, test, 1, validation)
+    return _cifar(task, train, test, 1, validation, home / "batches.meta.txt")
 
 
 def open_cifar100(
@@ -125,14 +132,22 @@ def open_cifar100(
     for path, count in zip((train, test), counts, strict=True):
         check_cifar(path, count, CIFAR100_HELP, 2)
     task = Task("cifar100", (3, 32, 32), 100)
-    return _cifar(task, [train], [test], 2, validation)
+    return _cifar(task, [train], [test], 2, validation, home / "fine_label_names.txt")
 
 
-def _cifar(task: Task, train: Sequence[Path], test: Sequence[Path], labels: int, validation: int) -> DatasetSource:
+def _cifar(
+    task: Task, train: Sequence[Path], test: Sequence[Path], labels: int, validation: int, names: Path
+) -> DatasetSource:
+    """Return the dataset of the files; the one of ``names`` has a line for each class, where it is there."""
+    class_names: list[str] = []
+    if names.is_file():
+        with _reading(names), names.open("rb") as file:
+            class_names = [line.strip() for line in os.fsdecode(file.read(MOST_META)).splitlines() if line.strip()]
+    known = tuple(class_names) if len(class_names) == task.classes else ()
     named = _named([*train, *test])
     read = partial(read_cifar, labels=labels)
     test_labels = partial(cifar_labels, test, labels)
-    return DatasetSource(task, partial(read, train), partial(read, test), validation, test_labels, lambda: named)
+    return DatasetSource(task, partial(read, train), partial(read, test), validation, test_labels, lambda: named, known)
 
 
 def _named(paths: Sequence[Path]) -> list[tuple[str, str]]:

@@ -13,14 +13,23 @@ from nas.core.files import real_path
 from nas.core.registry import Registry
 from nas.core.values import Task
 from nas.data import published_sets as published
-from nas.data.image_set import DatasetSource, Images, ImageSet, Splits, check_labels, checked, stratified
+from nas.data.image_set import (
+    DatasetSource,
+    Images,
+    ImageSet,
+    Normalization,
+    Splits,
+    check_labels,
+    checked,
+    stratified,
+)
 from nas.data.own_images import ARRAYS_HELP, FOLDER_HELP, open_arrays, open_folder
 from nas.data.streaming import ImageStream
 from nas.errors import ConfigError
 
 __all__ = [
-    "DATASETS", "DatasetInfo", "DatasetSource", "ImageSet", "ImageStream", "Images", "Splits", "check_dataset",
-    "files_of", "images_named", "load_splits", "stratified", "task_of",
+    "DATASETS", "DatasetInfo", "DatasetSource", "ImageSet", "ImageStream", "Images", "Normalization", "Splits",
+    "check_dataset", "class_names_of", "files_of", "images_named", "load_splits", "stratified", "task_of",
 ]  # fmt: skip
 
 MOST_VALIDATION = 50_000
@@ -88,7 +97,7 @@ def load_splits(
             allowed = f"an integer from {classes} to {len(rest):,}, found {train_images!r}"
             raise ConfigError(f"dataset '{name}': the number of training images must be {allowed}")
         rest = rest[stratified(official.labels[rest], train_images, split_seed)[0]]
-    return Splits(name, official.take(rest), official.take(chosen), source.test, classes)
+    return Splits(name, official.take(rest), official.take(chosen), source.test, classes, source.class_names)
 
 
 def check_dataset(name: str, data_dir: str | Path | None = None, image_size: int | None = None) -> None:
@@ -122,6 +131,11 @@ def images_named(name: str, data_dir: str | Path | None = None) -> str:
 def task_of(name: str, data_dir: str | Path | None = None, image_size: int | None = None) -> Task:
     """Return the task of dataset ``name``, after the checks of :func:`check_dataset`."""
     return _open(name, data_dir, image_size).task
+
+
+def class_names_of(name: str, data_dir: str | Path | None = None, image_size: int | None = None) -> tuple[str, ...]:
+    """Return the names of the classes of dataset ``name`` by label, none where it has none; no pixels are read."""
+    return _open(name, data_dir, image_size).class_names
 
 
 def _open(name: str, data_dir: str | Path | None, image_size: int | None) -> DatasetSource:

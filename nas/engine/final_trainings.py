@@ -142,7 +142,7 @@ class FinalTrainingRunner:
         if isinstance(result, Metrics):
             earlier = [(f["role"] == step.role, f.get("notes", {})) for f in self._record.finals]
             told = [{n: v for n, v in noted.items() if own or n != "not_applied"} for own, noted in earlier]
-            notes = new_notes(result.notes, told)
+            notes = new_notes({n: v for n, v in result.notes.items() if n != "per_class"}, told)
             self._keep(step, result)
         self._append(final_event(step.label, step.name, step.key, job, result, notes))
 

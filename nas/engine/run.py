@@ -91,6 +91,8 @@ class SearchRun:
             header["objects"] = own.names()
         if own.task is not None:
             header["task"] = own.task.to_json()
+        if phase == SEARCH and config.evaluator == "train" and (names := config.data.class_names()):
+            header["class_names"] = list(names)
         header["inputs"] = inputs_of(config, own)
         plan = cls(config, parts, Ledger(parts.lag), write, phase, own)
         return create_run(folder, plan, header, header["config"], work_folders(config.executor))

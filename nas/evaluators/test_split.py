@@ -32,7 +32,8 @@ class FinalResult:
         params: of the network that is measured, without auxiliary heads
         macs: of the same
         module: the trained network
-        notes: see :func:`nas.evaluators.train.notes_of`
+        notes: see :func:`nas.evaluators.train.notes_of`; also the ``normalization`` of pixels, and the images of the
+            test split ``per_class``, where they were counted, as :class:`nas.core.values.ClassCounts`
     """
 
     test_accuracy: float
@@ -75,6 +76,9 @@ def train_final(
         keep_predictions=keep,
     )
     total, notes = cost(graph.pruned(("logits",))), notes_of(result, splits, graph, recipe)
+    notes["normalization"] = result.normalization.to_json()
+    if result.per_class is not None:
+        notes["per_class"] = result.per_class.to_json()
     return FinalResult(result.accuracy, result.loss, result.seconds, total.params, total.macs, result.module, notes)
 
 

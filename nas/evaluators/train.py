@@ -122,7 +122,7 @@ def shared_images(settings: TrainSettings, test: bool = False) -> Json:
     """Return the images of a job's splits, for workers that need not find the files; of image files, a digest of names.
 
     ``train``, ``validation`` and ``test``, if asked for, are images uint8 (N, C, H, W), labels int64 (N,) and
-    findings; ``classes`` is a number.
+    findings; ``classes`` is a number, ``class_names`` are texts.
     """
     splits = settings.splits()
     # image files stay where they are: every worker reads those that it needs, and they must be the same
@@ -130,7 +130,7 @@ def shared_images(settings: TrainSettings, test: bool = False) -> Json:
         return {"files": _listing(splits)}
     parts = {"train": splits.train, "validation": splits.validation, **({"test": splits.test} if test else {})}
     arrays = {name: (p.images, p.labels, p.findings) for name, p in parts.items() if isinstance(p, ImageSet)}
-    return {"classes": splits.classes, **arrays}
+    return {"classes": splits.classes, "class_names": splits.class_names, **arrays}
 
 
 def _listing(splits: Splits) -> str:
@@ -158,14 +158,15 @@ class DatasetCache:
             raise ConfigError(f"{where} has not the files of the driver's machine; copy them there")
         if not shared or "files" in shared:
             return
-        sets = {name: ImageSet(*arrays) for name, arrays in shared.items() if name != "classes"}
+        about = shared["classes"], shared["class_names"]
+        sets = {name: ImageSet(*shared[name]) for name in ("train", "validation", "test") if name in shared}
 
         def read_test() -> ImageSet:
             if "test" not in sets:
                 raise ConfigError("the test split stays with the driver until the final comparison")
             return sets["test"]
 
-        splits = Splits(settings.dataset, sets["train"], sets["validation"], read_test, shared["classes"])
+        splits = Splits(settings.dataset, sets["train"], sets["validation"], read_test, *about)
         self._given[settings.images] = splits
 
     def splits(self, settings: TrainSettings) -> Splits:

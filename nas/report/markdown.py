@@ -10,6 +10,7 @@ import tomli_w
 
 from nas.core.text import count, printable, printable_lines
 from nas.engine.config import search_name
+from nas.report.classes import ClassTable
 from nas.report.decision_importance import importance
 from nas.report.front import front_table
 from nas.report.html.page import grouped, recipe_facts
@@ -41,6 +42,7 @@ def report_text(view: RunView, figures: Sequence[str], left_out: Sequence[str] =
         f"Status: **{view.status}**. {evaluations}; test scores read: {ledger.test_reads}.\n{found}",
         "\n".join(view.input_changes),
         _final_section(view),
+        class_section(view.class_table),
         *(f"![{figure}]({figure})" for figure in figures),
         *map(escaped, left_out),
         _spent_section(view),
@@ -160,6 +162,15 @@ def damaged_section(number: int, lines: Sequence[str]) -> str:
     more = f", the first {len(lines)} of them" if number > len(lines) else ""
     head = f"{count(number, 'file')} could not be read and took no part{more}:"
     return "\n".join(["## Damaged images", "", head, "", *(f"- {code(line)}" for line in lines)])
+
+
+def class_section(table: ClassTable | None) -> str:
+    """Return the section of a table of accuracies by class; empty for none."""
+    if table is None:
+        return ""
+    rows = [list(map(escaped, row)) for row in table.rows]
+    lines = markdown_table(list(map(escaped, table.head)), "l" + "r" * (len(table.head) - 1), rows)
+    return "\n".join(["## Accuracy by class", "", escaped_sentence(table.note), "", *lines])
 
 
 def _recipe_section(view: RunView) -> str:

@@ -16,7 +16,9 @@ from nas.core.values import Json
 from nas.engine.config import RunConfig, config_of
 from nas.engine.loop import Ledger, fold
 from nas.errors import TOO_SLOW
+from nas.report.classes import ClassAccuracy, ClassTable, class_accuracies, class_table
 from nas.report.statistics import Interval, mean_interval
+from nas.runs.event_fields import class_names_of
 from nas.runs.inputs import accepted_changes
 from nas.runs.journal import Event, stream
 from nas.runs.run_folder import BASELINE, JOURNAL, RIVALS
@@ -115,6 +117,25 @@ class RunView:
     """The search among handcrafted networks of the budget, where there is one."""
     measured_precision: Json = field(default_factory=dict)
     """The precision that was ``chosen`` when the search began, and the ``speedup`` of bfloat16; empty: none was."""
+
+    class_names: tuple[str, ...] = ()
+    """By label; empty where the dataset, or the version that made the run, knows none."""
+
+    @property
+    def per_class(self) -> list[ClassAccuracy]:
+        """How the winner's final trainings did by class, the lowest accuracy first; empty where nothing was counted."""
+        return class_accuracies((e for e in self.ledger.finals if e["role"] == "search"), self.class_names)
+
+    @property
+    def class_table(self) -> ClassTable | None:
+        """The same as a report shows it."""
+        seeds = sum(e["role"] == "search" and "per_class" in e for e in self.ledger.finals)
+        return class_table({"accuracy, %": self.per_class}, seeds, "summary.json")
+
+    @property
+    def normalization(self) -> Json | None:
+        """That of the pixels in the final trainings (:class:`nas.data.image_set.Normalization`), where it is known."""
+        return next((note["normalization"] for note in self.notes if "normalization" in note), None)
 
     @property
     def counts(self) -> list[tuple[str, int]]:
@@ -287,7 +308,16 @@ def load_view(folder: Path) -> RunView:
     changes = list(accepted_changes(events))
     for where, found in (("random search", random), ("search among rivals", others)):
         changes += [f"In the {where}: {text}" for text in accepted_changes(found)]
-    precision = events[0].get("precision", {})
     return RunView(
-        folder, config, ledger, baseline, status, environment, tuple(notes), tuple(changes), rivals, precision
+        folder,
+        config,
+        ledger,
+        baseline,
+        status,
+        environment,
+        tuple(notes),
+        tuple(changes),
+        rivals,
+        events[0].get("precision", {}),
+        class_names_of(events[0]),
     )

@@ -21,6 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -229,6 +230,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = worst
     return corrected
+
+
+def share_interval(share: float, number: int) -> Interval:
+    """Return Wilson's 95 % interval of a ``share`` of ``number`` independent cases, in percent: never beyond 0 to 100.
+
+    Wilson 1927; advised for few cases and shares near 0 and 1 (Brown, Cai and DasGupta 2001, section 4).
+    """
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    centre, scale = share + z * z / (2 * number), 1 + z * z / number
+    half = z * math.sqrt(share * (1 - share) / number + (z / (2 * number)) ** 2)
+    return Interval(max(0.0, 100 * (centre - half) / scale), min(100.0, 100 * (centre + half) / scale))
 
 
 def _array(values: Sequence[float]) -> Values:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from nas.core.files import write_atomic, write_json
 from nas.core.text import csv_lines
+from nas.core.values import Json
+from nas.report.classes import ClassAccuracy
 from nas.report.figures import draw_figures
 from nas.report.html.search_report import html_text
 from nas.report.markdown import report_text
@@ -117,6 +119,12 @@ class SearchSummary:
     """Best mean first."""
     spent: dict[str, float]
     """Seconds of evaluations on their workers, by part of the run."""
+    class_names: list[str]
+    """By label; empty where they are not known."""
+    normalization: Json | None
+    """``mean`` and ``std`` by channel of pixels of 0 to 1, as the final trainings normalize them."""
+    per_class: list[ClassAccuracy]
+    """Of the winner's final trainings, the lowest accuracy first."""
 
 
 def summary(view: RunView) -> SearchSummary:
@@ -146,4 +154,7 @@ def summary(view: RunView) -> SearchSummary:
         random_search=random,
         finals=finals,
         spent={part.name: round(part.seconds, 3) for part in view.spent()},
+        class_names=list(view.class_names),
+        normalization=view.normalization,
+        per_class=view.per_class,
     )

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nas.errors import JournalError
+from nas.core.values import ClassCounts
+from nas.errors import ConfigError, JournalError, printable
 
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "asked": ("index", "key", "epochs", "architecture"),
@@ -25,7 +26,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
 _INTEGERS = ("index", "of", "number", "epochs", "trials", "batch", "repeats", "threads", "epochs_trained")
 _NUMBERS = ("reward", "seconds", "wall", "loss", "time", "top1", "accuracy", "images_per_second")
 _TEXTS = ("event", "key", "name", "role", "reason", "message", "recipe", "format", "device")
-_OBJECTS = ("values", "notes", "info", "architecture", "config", "settings", "network", "validation")
+_OBJECTS = ("values", "notes", "info", "architecture", "config", "settings", "network", "validation", "normalization")
 _KIND: dict[str, str] = {
     **dict.fromkeys(_INTEGERS, "an integer of at least 0"),
     **dict.fromkeys(("params", "macs", "width", "continue_from"), "an integer of at least 0, or null"),
@@ -36,6 +37,8 @@ _KIND: dict[str, str] = {
     **dict.fromkeys(_OBJECTS, "an object"),
     "simulated": "true or false",
     "candidates": "a list",
+    "class_names": "a list of texts",
+    "per_class": "the images of every class and the correct ones",
 }
 
 
@@ -63,6 +66,11 @@ def check_fields(event: Mapping[str, Any], *further: str) -> None:
             raise JournalError(f"journal: line {event.get('seq', 0) + 1}, event '{name}', has no field '{field}'")
 
 
+def class_names_of(first: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the classes that a run's first event has; of earlier versions it has none."""
+    return tuple(map(printable, first.get("class_names", ())))
+
+
 def _fits(value: object, kind: str) -> bool:
     if kind.endswith("null"):
         if value is None:
@@ -75,6 +83,14 @@ def _fits(value: object, kind: str) -> bool:
             return isinstance(value, dict)
         case "a list":
             return isinstance(value, list)
+        case "a list of texts":
+            return isinstance(value, list) and all(isinstance(one, str) for one in value)
+        case "the images of every class and the correct ones":
+            try:
+                ClassCounts.from_json(value)
+            except ConfigError:
+                return False
+            return True
         case "true or false":
             return isinstance(value, bool)
         case "a finite number":

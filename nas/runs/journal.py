@@ -450,7 +450,8 @@ def final_event(
 ) -> Event:
     """Return the event of a final training; ``label`` holds its role, the number of its seed and perhaps a recipe.
 
-    A training that failed has no score and says why: it must not keep a run from its report.
+    A training that failed has no score and says why: it must not keep a run from its report. What the result notes of
+    the images ``per_class`` is a field of its own, as its score is.
     """
     score: Json
     if isinstance(result, Failure):
@@ -459,6 +460,8 @@ def final_event(
         score = {"score": result.reward, "seconds": round(result.seconds, 3)}
     own: Json = {"event": "final", "role": label["role"], "name": name, "number": label["number"]}
     own |= {**label, "key": key, **score, "params": job.params, "macs": job.macs}
+    if isinstance(result, Metrics) and "per_class" in result.notes:
+        own["per_class"] = result.notes["per_class"]
     return {**own, "notes": dict(notes)} if notes else own
 
 

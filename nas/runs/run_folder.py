@@ -34,6 +34,7 @@ from nas.errors import (
     printable,
     unknown,
 )
+from nas.runs.event_fields import class_names_of
 from nas.runs.journal import Event, Journal, opened, read, stopped_event
 from nas.runs.progress import Observer, watched
 
@@ -343,6 +344,8 @@ class BestNetwork:
     """Cells a stage; None: the default of the space or network."""
     dataset: tuple[str, str | None] | None
     """The name and folder of the images that it was trained on; None where there were none."""
+    class_names: tuple[str, ...]
+    """The names of their classes by label; empty where they are not known."""
     architecture: Path | None
     """The file of the best architecture of a search."""
     graph: Path | None
@@ -384,6 +387,7 @@ def read_best(folder: Path) -> BestNetwork:
         width=width,
         depth=settings.get("depth"),
         dataset=None if dataset is None else (dataset, settings.get("data_dir")),
+        class_names=class_names_of(header),
         architecture=architecture if search else None,
         graph=graph,
         weights=weights,

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.core.values import ClassCounts
 from nas.data.augment import normalize, tensor
 from nas.data.streaming import ImageStream
 from nas.errors import ConfigError, EvaluationError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MEASURE_BATCH = 512
 TOP = 5
+MOST_CLASSES = 1_000
+"""Of networks of more classes images are not counted by class."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class Measured:
         accuracy: in percent
         loss: mean cross entropy
         top5: percent of the images whose class is among the five likeliest; None where there are fewer than six classes
+        per_class: the images of every class; None for more than :data:`MOST_CLASSES` classes
     """
 
     accuracy: float
     loss: float
     top5: float | None = None
+    per_class: ClassCounts | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ def measure(
     give the mean of their probabilities, of which ``keep`` is given the logarithms. Every process of a ``group``
     measures its share of the images. A loss that is not finite raises :class:`EvaluationError` of kind ``diverged``.
     """
+    # before a group shares the images, since its processes must agree on the number
+    labelled = 1 + int(max(trained_on.labels.max(initial=0), images.labels.max(initial=0)))
     if group is not None:
         images = images.take(group.part(len(images)))
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
@@ -120,9 +127,12 @@ def measure(
         batches = ((tensor(arrays[0][part]), tensor(arrays[1][part])) for part in parts)
     correct, among, loss = torch.zeros(3, dtype=torch.float64, device=device)
     count = classes = 0
+    # image by image its label, and whether it was found, which stays on the device until the end
+    truth, hits = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.bool)]
     module.eval()
     with torch.inference_mode():
         for pixels, labels in batches:
+            truth.append(labels)
             pixels, labels = pixels.to(device), labels.to(device)
             # the mean of the views' probabilities, as logarithms
             views = protocol.of_images(normalize(pixels, mean, std))
@@ -130,16 +140,23 @@ def measure(
             logp = each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - math.log(len(each))
             if keep is not None:
                 keep(logp, labels)
-            correct = correct + (logp.argmax(1) == labels).sum()
+            hits.append(logp.argmax(1) == labels)
+            correct = correct + hits[-1].sum()
             classes = logp.shape[1]
             if classes > TOP:
                 among = among + (logp.topk(TOP, 1).indices == labels[:, None]).sum()
             loss = loss + F.nll_loss(logp, labels, reduction="sum")
             count += len(labels)
     sums = [float(correct), float(among), float(loss), float(count), float(classes > TOP)]
-    correct_, among_, loss_, count_, has_top5 = sums if group is None else group.sum(sums)
+    if labelled <= MOST_CLASSES:
+        every, hit = torch.cat(truth), torch.cat([part.cpu() for part in hits])
+        for found in (every[hit], every):
+            sums += torch.bincount(found, minlength=labelled).tolist()
+    correct_, among_, loss_, count_, has_top5, *counts = sums if group is None else group.sum(sums)
     refuse_nan(loss_, "the measured loss")
-    return Measured(100 * correct_ / count_, loss_ / count_, 100 * among_ / count_ if has_top5 else None)
+    halves = (tuple(map(int, part)) for part in (counts[:labelled], counts[labelled:]))
+    per_class = ClassCounts(*halves) if counts else None
+    return Measured(100 * correct_ / count_, loss_ / count_, 100 * among_ / count_ if has_top5 else None, per_class)
 
 
 def refuse_nan(loss: float, what: str) -> None:

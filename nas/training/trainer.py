@@ -20,8 +20,8 @@ import torch
 from torch import fx
 
 from nas.core.memory import free_memory
-from nas.core.values import Json
-from nas.data.splits import Images, Splits
+from nas.core.values import ClassCounts, Json
+from nas.data.splits import Images, Normalization, Splits
 from nas.errors import ConfigError, TooLarge, unknown
 from nas.graph import Graph, cost
 from nas.graph.analysis.limits import check_fits, in_bytes
@@ -69,6 +69,7 @@ class Fitted:
         backend: how its steps were computed
         device: CPU, or the name of the GPU
         finished: False where it was stopped
+        normalization: of the pixels that it takes, that of the images that it was trained on
         measure: measures it on images, all processes of a group together: :func:`nas.training.evaluation.measure`
     """
 
@@ -81,6 +82,7 @@ class Fitted:
     backend: BackendOptions
     device: str
     finished: bool
+    normalization: Normalization
     measure: Callable[[Images, KeepPredictions | None], Measured]
 
 
@@ -93,12 +95,14 @@ class TrainResult(Fitted):
         loss: mean cross entropy there, without label smoothing
         train_loss: the last of ``history``
         top5: in percent, see :class:`nas.training.evaluation.Measured`
+        per_class: the same
     """
 
     accuracy: float
     loss: float
     train_loss: float
     top5: float | None = None
+    per_class: ClassCounts | None = None
 
 
 def train(
@@ -148,9 +152,7 @@ def train(
         initial=initial,
     )
     found = fitted.measure(getattr(splits, measure_on), keep_predictions)
-    return TrainResult(
-        **vars(fitted), accuracy=found.accuracy, loss=found.loss, train_loss=fitted.history[-1], top5=found.top5
-    )
+    return TrainResult(**vars(fitted), **vars(found), train_loss=fitted.history[-1])
 
 
 def fit(
@@ -259,6 +261,7 @@ def fit(
         backend=chosen,
         device=device_name(on),
         finished=finished,
+        normalization=Normalization.of(images),
         measure=partial(measured, module),
     )
 

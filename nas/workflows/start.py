@@ -55,7 +55,8 @@ def start_finetuning(
     dropped = settings.actual_recipe.drop_path or 0.0
     graph = network_of(target, task, width, depth, settings.plugins, results, dropped)
     images = images_named(settings.dataset, settings.data.data_dir)
-    given = weights_for(graph, weights, target, images, results, new_classifier)
+    classes = settings.data.class_names()
+    given = weights_for(graph, weights, target, images, results, new_classifier, classes)
 
     # what is trained follows from the images of a class, which are counted where nothing else decides it
     per_class = 0.0

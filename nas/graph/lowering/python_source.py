@@ -13,7 +13,7 @@ from nas.graph.analysis.cost import cost, shapes_of
 from nas.graph.graph import Graph
 from nas.graph.lowering.expressions import LINE, expression, wrap
 from nas.graph.lowering.repeated_blocks import TAKEN, Blocks, Item
-from nas.graph.primitives.structure import Input
+from nas.graph.primitives.structure import IMAGE, Input
 
 _POSITIONAL = {
     **dict.fromkeys(("Conv2d", "ConvTranspose2d"), ("in_channels", "out_channels", "kernel_size")),
@@ -93,7 +93,7 @@ def source_code(graph: Graph, outputs: Sequence[str] = ("logits",), name: str = 
     items = [item for item in blocks.body(None) if item.path != image]
     code = [f"class {name}(nn.Module):", '    """The whole network."""', ""]
     code += _constructor(blocks, items, {})
-    code += _forward(blocks, items, {image: "image"}, tuple(graph.output(o) for o in outputs), shapes)
+    code += _forward(blocks, items, {image: IMAGE}, tuple(graph.output(o) for o in outputs), shapes)
     parts.append("\n".join(code))
     return "\n\n\n".join(parts) + "\n"
 

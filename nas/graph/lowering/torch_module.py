@@ -14,7 +14,7 @@ from nas.graph.analysis.cost import shapes_of
 from nas.graph.analysis.limits import check_fits
 from nas.graph.graph import Graph
 from nas.graph.primitives.base import Functions, LayerCall, Operand
-from nas.graph.primitives.structure import Input
+from nas.graph.primitives.structure import IMAGE, Input
 
 
 def build_module(graph: Graph, outputs: Sequence[str] = ("logits",), name: str = "Network") -> fx.GraphModule:
@@ -41,7 +41,7 @@ def build_module(graph: Graph, outputs: Sequence[str] = ("logits",), name: str =
 
     for node in graph.nodes:
         if isinstance(node.op, Input):
-            values[node.name] = cast(Operand, fx.Proxy(lowered.placeholder("image"), tracer))
+            values[node.name] = cast(Operand, fx.Proxy(lowered.placeholder(IMAGE), tracer))
             continue
         layer = node.op.layer(tuple(shapes[i] for i in node.inputs))
         call: LayerCall | None = None

@@ -10,6 +10,9 @@ from nas.core.values import Shape
 from nas.errors import GraphError
 from nas.graph.primitives.base import Functions, Layer, LayerCall, Operand, Primitive, Shapes, Window, image, primitive
 
+IMAGE = "image"
+"""What every lowered network calls its input: torch modules, sources and the files that are exported of them."""
+
 
 @primitive("input", "definition")
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ def _under(data: Comparison, recipe: str, numbers: Mapping[str, int]) -> dict[st
         for row in rows
     ]
     figures = [figure for name in HEADINGS if (figure := _cost_figure(rows, name, numbers)) is not None]
-    return {"name": recipe, "rows": shown, "strips": _strips(rows), "figures": figures}
+    classes = data.class_table(recipe)
+    return {"name": recipe, "rows": shown, "strips": _strips(rows), "figures": figures, "classes": classes}
 
 
 def _style(row: Row) -> str:

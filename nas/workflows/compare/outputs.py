@@ -8,7 +8,7 @@ from pathlib import Path
 from nas.core.files import write_atomic, write_json
 from nas.core.text import count, csv_text
 from nas.report.html.page import recipe_facts
-from nas.report.markdown import damaged_section, escaped, escaped_sentence, markdown_table
+from nas.report.markdown import class_section, damaged_section, escaped, escaped_sentence, markdown_table
 from nas.report.verdict import interval_text, sentence
 from nas.workflows.compare import wording
 from nas.workflows.compare.html_report import comparison_html
@@ -64,6 +64,7 @@ def comparison_text(data: Comparison) -> str:
         head += ["Wilcoxon", "permutation", "parameters", "MACs", "ms, 1 image", "ms, 64 images", "seconds a training"]
         cells = [[escaped(row.name), *wording.columns_of(row)] for row in rows]
         parts.append(_section(f"Under the recipe {escaped(recipe.name)}", *_table(head, cells)))
+        parts += [found] if (found := class_section(data.class_table(recipe.name))) else []
     if data.differences:
         lines = [f"- {escaped_sentence(sentence(difference))}" for difference in data.differences]
         parts.append(_section("What the differences are worth", *lines, "", wording.few_seeds(data)))

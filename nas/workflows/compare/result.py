@@ -13,6 +13,7 @@ from nas.core.values import Json
 from nas.evaluators.train import not_applied
 from nas.graph import Graph
 from nas.models.latency import BATCHES
+from nas.report.classes import ClassAccuracy, ClassTable, class_accuracies, class_table
 from nas.report.published_results import TITLES, PublishedRow, fitting, rows
 from nas.report.run_view import damaged_files, data_remarks
 from nas.report.statistics import Difference, Interval, Question, differences, least_p, mean_interval
@@ -21,7 +22,9 @@ from nas.workflows.compare.recipe_effects import Effects, effects
 from nas.workflows.compare.view import CompareView
 
 FORMAT = "nas/compare/1"
-OPTIONAL = "remarks", "damaged_images", "damaged", "input_changes"
+CLASS_COLUMNS = 4
+"""Networks of a table of accuracies by class, those of the best means."""
+OPTIONAL = "remarks", "damaged_images", "damaged", "input_changes", "class_names", "normalization"
 """What is left out where there is nothing to say, as in the files of earlier versions."""
 
 
@@ -50,11 +53,19 @@ class Row:
     """What the recipe asks for and the network has no place for."""
     difference: Difference | None
     """To the first candidate under the same recipe; None for that one."""
+    per_class: list[ClassAccuracy] = field(default_factory=list)
+    """The lowest accuracy first; left out where nothing was counted by class."""
+
+    def to_json(self) -> Json:
+        """Return what ``compare.json`` holds of the row."""
+        return {name: value for name, value in asdict(self).items() if value or name != "per_class"}
 
     @classmethod
     def from_json(cls, data: Json) -> Row:
-        """Read what ``asdict`` made."""
-        return cls(**{**data, "interval": Interval.from_json(data["interval"]), **_difference(data)})
+        """Read what :meth:`to_json` wrote."""
+        per_class = [ClassAccuracy.from_json(found) for found in data.get("per_class", ())]
+        own = {"interval": Interval.from_json(data["interval"]), "per_class": per_class}
+        return cls(**{**data, **own, **_difference(data)})
 
 
 @dataclass(frozen=True)
@@ -135,10 +146,15 @@ class Comparison:
     """The first of them with reasons."""
     input_changes: list[str] = field(default_factory=list)
     """A sentence for each time that it went on with another plugin, data or versions."""
+    class_names: list[str] = field(default_factory=list)
+    """By label."""
+    normalization: Json | None = None
+    """``mean`` and ``std`` by channel of pixels of 0 to 1, as the trainings normalize them."""
 
     def to_json(self) -> Json:
         """Return what ``compare.json`` holds."""
-        found = {**asdict(self), "ensembles": [ensemble.to_json() for ensemble in self.ensembles]}
+        found = {**asdict(self), "rows": [row.to_json() for row in self.rows]}
+        found |= {"ensembles": [ensemble.to_json() for ensemble in self.ensembles]}
         return {name: value for name, value in found.items() if value or name not in OPTIONAL}
 
     @classmethod
@@ -159,6 +175,11 @@ class Comparison:
     def rows_of(self, recipe: str) -> list[Row]:
         """Return the rows under ``recipe``."""
         return [row for row in self.rows if row.recipe == recipe]
+
+    def class_table(self, recipe: str) -> ClassTable | None:
+        """Return how the best networks under ``recipe`` did by class; None where that was not counted."""
+        best = self.rows_of(recipe)[:CLASS_COLUMNS]
+        return class_table({f"{row.name}, %": row.per_class for row in best}, self.seeds, "compare.json")
 
     @property
     def differences(self) -> list[Difference]:
@@ -212,6 +233,8 @@ def result(view: CompareView) -> Comparison:
         damaged_images=damaged[0],
         damaged=damaged[1],
         input_changes=list(view.input_changes),
+        class_names=list(view.class_names),
+        normalization=next((note["normalization"] for note in notes if "normalization" in note), None),
     )
 
 
@@ -255,6 +278,7 @@ def _rows(view: CompareView, recipe: str, differences: Differences) -> list[Row]
             latency={str(batch): event.get("milliseconds") for batch, event in measured.items()},
             not_applied=not_applied(numbers, network),
             difference=differences.get((recipe, index, 0)),
+            per_class=class_accuracies(finals.values(), view.class_names),
         )
         found.append(row)
     return sorted(found, key=lambda row: -(row.mean or 0))

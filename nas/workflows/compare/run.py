@@ -60,6 +60,8 @@ class ComparisonRun:
             "candidates": [candidate.to_json() for candidate in candidates],
             "inputs": inputs.of_trainings(settings.plugins, settings.data),
         }
+        if names := settings.data.class_names():
+            header["class_names"] = list(names)
         plan = cls(folder, settings, candidates, CompareLedger())
         return create_run(folder, plan, header, header["config"], work_folders(settings.executor))
 

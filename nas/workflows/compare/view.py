@@ -10,7 +10,7 @@ from nas.core.files import read_bytes, read_json
 from nas.core.values import Json
 from nas.errors import ConfigError, JournalError
 from nas.evaluators.test_split import Labels, Probabilities, read_predictions
-from nas.runs.event_fields import check_fields
+from nas.runs.event_fields import check_fields, class_names_of
 from nas.runs.inputs import accepted_changes
 from nas.runs.journal import Event, read
 from nas.workflows.compare.settings import CompareSettings
@@ -111,6 +111,8 @@ class CompareView:
     """What ``environment.json`` holds: the machine and the versions."""
     input_changes: Sequence[str] = ()
     """A sentence for each time that the comparison went on with another plugin, data or versions."""
+    class_names: tuple[str, ...] = ()
+    """By label; empty where the dataset, or the version that made the comparison, knows none."""
 
     @property
     def candidate_names(self) -> list[str]:
@@ -141,4 +143,5 @@ def comparison_view(folder: Path, events: Sequence[Event]) -> CompareView:
         fold(events),
         environment,
         accepted_changes(events),
+        class_names_of(header),
     )

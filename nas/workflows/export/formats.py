@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -11,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,12 +22,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from nas.core.files import write_atomic
+from nas.core.values import Json
+from nas.data.image_set import Normalization
 from nas.errors import ConfigError, one_line
-from nas.graph import Graph
+from nas.graph import Conv, Graph, Node
 from nas.graph.analysis.limits import MOST_LOWERED
 from nas.graph.lowering.fold_batch_norm import fold_batch_norms
 from nas.graph.lowering.python_source import source_code
 from nas.graph.lowering.torch_module import build_module
+from nas.graph.primitives.structure import IMAGE
 from nas.models.weight_names import matched
 from nas.training.train_step import init_weights
 from nas.training.weights import read_tensors, save_weights
@@ -36,6 +40,8 @@ TIME_LIMIT = 600
 """Seconds that the process of a source file may take."""
 MOST_TRACED = 6_000
 """The most nodes of a network for ``torch.export``, which also the ONNX file is made by: they take minutes."""
+CONFIG = "config.json"
+"""The file that says how pixels go in and what classes are called; in that of ``torch.export`` it is an extra one."""
 EXAMPLES = 2
 """Images of the batch that torch traces: of one image it would believe that there is never another number."""
 
@@ -67,6 +73,8 @@ class Network:
     """The one of its outputs that the module computes."""
     module: fx.GraphModule
     """In eval mode: images (N, C, H, W) to logits (N, classes)."""
+    facts: Json = field(default_factory=dict)
+    """What whoever runs it must know of its input and output; see :func:`nas.workflows.export.write.facts_of`."""
 
     @cached_property
     def program(self) -> torch.export.ExportedProgram:
@@ -82,7 +90,26 @@ class Network:
         graph, state = fold_batch_norms(self.graph, self.module.state_dict())
         module = build_module(graph, (self.output,))
         module.load_state_dict(state)
-        return Network(graph, self.output, module.eval())
+        return Network(graph, self.output, module.eval(), self.facts)
+
+    def normalizing(self, normalization: Normalization) -> Network:
+        """Return the network for pixels of 0 to 1, which it normalizes by a 1x1 convolution of every channel."""
+        (start,) = self.graph.inputs
+        taken, name, channels = (
+            {node.name.split(".")[0] for node in self.graph.nodes},
+            "normalize",
+            len(normalization.std),
+        )
+        while name in taken:
+            name += "_"
+        nodes = [n._replace(inputs=tuple(name if i == start.name else i for i in n.inputs)) for n in self.graph.nodes]
+        nodes.insert(1 + nodes.index(start), Node(name, Conv(channels, groups=channels, bias=True), (start.name,)))
+        graph = Graph(tuple(nodes), self.graph.outputs)
+        mean, std = (torch.tensor(numbers, dtype=torch.float64) for numbers in (normalization.mean, normalization.std))
+        own = {f"{name}.weight": (1 / std).float().reshape(-1, 1, 1, 1), f"{name}.bias": (-mean / std).float()}
+        module = build_module(graph, (self.output,))
+        module.load_state_dict({**self.module.state_dict(), **own})
+        return Network(graph, self.output, module.eval(), self.facts)
 
 
 def new_network(graph: Graph, output: str, weights: Path | None) -> Network:
@@ -99,10 +126,10 @@ def new_network(graph: Graph, output: str, weights: Path | None) -> Network:
     return Network(graph, output, module.eval())
 
 
-def images_of(network: Network, counts: Sequence[int]) -> list[Tensor]:
-    """Return random batches of ``counts`` images, always the same."""
-    generator = torch.Generator().manual_seed(SEED)
-    return [torch.randn(count, *network.graph.input_shape, generator=generator) for count in counts]
+def images_of(network: Network, counts: Sequence[int], pixels: bool = False) -> list[Tensor]:
+    """Return random batches of ``counts`` images, always the same: normalized ones, or ``pixels`` of 0 to 1."""
+    generator, draw = torch.Generator().manual_seed(SEED), torch.rand if pixels else torch.randn
+    return [draw(count, *network.graph.input_shape, generator=generator) for count in counts]
 
 
 def run_module(module: nn.Module, batches: Sequence[Tensor]) -> list[Tensor]:
@@ -154,13 +181,15 @@ def _run_source(network: Network, path: Path, batches: Sequence[Tensor]) -> list
 
 
 def _write_onnx(network: Network, path: Path) -> None:
-    made = torch.onnx.export(network.program, (), input_names=["image"], output_names=[network.output], verbose=False)
+    made = torch.onnx.export(network.program, (), input_names=[IMAGE], output_names=[network.output], verbose=False)
     assert made is not None
     model = made.model_proto
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"  # the exporter calls it s40 or the like
     for node in model.graph.node:
         node.ClearField("metadata_props")  # where in torch it comes from
+    for name, fact in network.facts.items():  # texts as they are, all else as JSON
+        model.metadata_props.add(key=name, value=fact if isinstance(fact, str) else json.dumps(fact))
     import_module("onnx").checker.check_model(model)
     write_atomic(path, model.SerializeToString())
 
@@ -170,7 +199,7 @@ def _run_onnx(network: Network, path: Path, batches: Sequence[Tensor]) -> list[T
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return [torch.from_numpy(session.run(None, {"image": batch.numpy()})[0]) for batch in batches]
+    return [torch.from_numpy(session.run(None, {IMAGE: batch.numpy()})[0]) for batch in batches]
 
 
 @dataclass(frozen=True)
@@ -203,7 +232,7 @@ FORMATS: Mapping[str, Format] = {
     ),
     "pt2": Format(
         ".pt2",
-        lambda net, path: torch.export.save(net.program, path),
+        lambda net, path: torch.export.save(net.program, path, extra_files={CONFIG: json.dumps(net.facts)}),
         lambda net, path, batches: run_module(torch.export.load(path).module(), batches),
         most_nodes=MOST_TRACED,
     ),

@@ -10,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 
 from nas.core.values import Json
+from nas.data.splits import Normalization
 from nas.engine.random_streams import FINAL, derive
 from nas.errors import NAME_SHOWN, ConfigError, printable
 from nas.evaluators.train import TrainSettings
@@ -36,8 +37,10 @@ class Training:
     """Top-1 accuracy in percent of the test split for every seed, first that of these weights."""
     top5: float | None = None
     """Top-5 accuracy in percent of the test split, of these weights."""
-    moments: tuple[list[float], list[float]] | None = None
-    """Mean and standard deviation of every channel, each (C,), in units of 0..255; None where no images are here."""
+    normalization: Normalization | None = None
+    """Of the pixels; None where an earlier version has not recorded it, and no images are here to compute it from."""
+    class_names: tuple[str, ...] = ()
+    """In the order of the logits; empty where they are not known."""
     begun_with: str = ""
     """The weights that a fine-tuning began with."""
 
@@ -146,8 +149,8 @@ def _of_training(found: Model, folder: Path, wants_weights: bool) -> ExportModel
         seed=settings.seed,
         scores=(result["top1"],),
         top5=result["top5"],
-        moments=_moments(settings.job, settings.train_on),
         begun_with=str(settings.start["weights"]) if settings.start else "",
+        **_input_and_classes(result.get("normalization"), view.class_names, settings.job, settings.train_on),
     )
     told = f"trained by the run, seed {settings.seed}"
     return replace(subject, weights=folder / "weights.safetensors", weights_from=told, training=training)
@@ -172,15 +175,17 @@ def _final_training(view: RunView) -> Training:
         epochs=config.comparison.epochs,
         seed=derive(config.seed, 0, 0, FINAL),
         scores=tuple(finals[number] for number in sorted(finals)) if 0 in finals else (),
-        moments=_moments(job, parts),
+        **_input_and_classes(view.normalization, view.class_names, job, parts),
     )
 
 
-def _moments(job: Json, parts: Sequence[str]) -> tuple[list[float], list[float]] | None:
-    """Return mean and deviation of the images that the network was trained on, None where they cannot be read now."""
-    try:
+def _input_and_classes(recorded: Json | None, names: tuple[str, ...], job: Json, parts: Sequence[str]) -> Json:
+    """Return ``normalization`` and ``class_names`` as they are recorded, else of the images, where they can be read."""
+    if recorded is not None:
+        return {"normalization": Normalization.from_json(recorded), "class_names": names}
+    try:  # a run of a version that recorded neither
         splits = TrainSettings.from_json(job).splits()
     except ConfigError:
-        return None
-    mean, deviation = reduce(lambda a, b: a.joined(b), (getattr(splits, name) for name in parts)).moments
-    return [float(m) for m in mean], [float(d) for d in deviation]
+        return {"normalization": None, "class_names": names}
+    images = reduce(lambda a, b: a.joined(b), (getattr(splits, name) for name in parts))
+    return {"normalization": Normalization.of(images), "class_names": names or splits.class_names}

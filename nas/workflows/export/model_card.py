@@ -10,9 +10,12 @@ import tomli_w
 from nas.core.environment import environment
 from nas.core.text import printable_lines
 from nas.graph import Graph, cost
+from nas.graph.primitives.structure import IMAGE
 from nas.report.markdown import code, escaped, escaped_sentence
 from nas.workflows.export.model import ExportModel
 
+MOST_NAMES = 50
+"""Classes that the card names; the others are in ``config.json``."""
 LOADING = {
     "py": """\
 from safetensors.torch import load_file
@@ -20,24 +23,24 @@ from {stem} import Network  # the file {stem}.py, which needs torch alone
 
 network = Network()
 network.load_state_dict(load_file("{stem}.safetensors"))
-logits = network.eval()(images)""",
+logits = network.eval()({image})""",
     "safetensors": """\
 import nas
 from safetensors.torch import load_file
 
 network = nas.build_module(nas.load("graph.json"), ("{output}",))
 network.load_state_dict(load_file("{stem}.safetensors"))
-logits = network.eval()(images)""",
+logits = network.eval()({image})""",
     "pt2": """\
 import torch
 
 network = torch.export.load("{stem}.pt2").module()
-logits = network(images)""",
+logits = network({image})""",
     "onnx": """\
 import onnxruntime
 
 session = onnxruntime.InferenceSession("{stem}.onnx")
-(logits,) = session.run(None, {{"image": images.numpy()}})""",
+(logits,) = session.run(None, {{"{image}": {image}.numpy()}})""",
 }
 TITLES = {
     "py": "Python source, without this project",
@@ -57,8 +60,11 @@ class Written:
     difference: float
 
 
-def model_card(subject: ExportModel, graph: Graph, folded: bool, files: Sequence[Written]) -> str:
-    """Return ``model_card.md``: ``graph`` is the subject's as it was exported, ``folded`` its batch norms or not."""
+def model_card(subject: ExportModel, graph: Graph, folded: bool, normalizing: bool, files: Sequence[Written]) -> str:
+    """Return ``model_card.md``: ``graph`` is the subject's as it was exported.
+
+    ``folded``: with its batch norms in other layers; ``normalizing``: with the normalization of pixels inside.
+    """
     # what it is
     total, plain = cost(graph), cost(subject.graph)
     rows = {
@@ -74,26 +80,13 @@ def model_card(subject: ExportModel, graph: Graph, folded: bool, files: Sequence
     lines = [f"# {escaped(subject.name)}", "", f"{origin}. Weights: {weights}.", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in rows.items()]
 
-    # without the pixels' normalisation weights cannot be used
-    size = f"(N, {', '.join(map(str, graph.input_shape))})"
-    lines += ["", "## Input and output", ""]
-    lines.append(f"`images` is a float32 tensor {size} of channels, height and width, with any number N of images.")
-    if subject.training is not None and subject.training.moments is not None:
-        mean, deviation = ([float(f"{m:.6g}") for m in each] for each in subject.training.moments)
-        moments = f"mean {mean}, deviation {deviation}, those of the training images"
-        lines.append(f"A pixel p, 0 to 255, of channel c goes in as (p - mean[c]) / deviation[c]; {moments}.")
-    elif subject.training is not None:
-        images = f"the training images of {escaped(subject.training.dataset)}, which were not here to compute them from"
-        lines.append(f"Pixels go in as (p - mean) / deviation by channel, those of {images}.")
-    elif subject.weights is not None:
-        lines.append("How pixels are normalised is as these weights were trained; the file does not tell.")
-    lines.append("The output is one logit a class: softmax gives probabilities.")
+    lines += ["", "## Input and output", "", *_input_lines(subject, graph, normalizing)]
 
     # where its weights come from, and how to load it
     lines += ["", "## Training and accuracy", "", *_training_lines(subject), "", "## Loading"]
     formats = [file.format for file in files]
     for name in formats:
-        loading = LOADING[name].format(stem=subject.stem, output=subject.output)
+        loading = LOADING[name].format(stem=subject.stem, output=subject.output, image=IMAGE)
         if name == "py" and "safetensors" not in formats:  # without the file of weights there is no line that loads it
             loading = "\n".join(line for line in loading.splitlines() if "load_" not in line)
         lines += ["", f"{TITLES[name]}:", "", f"```python\n{loading}\n```"]
@@ -118,6 +111,33 @@ def model_card(subject: ExportModel, graph: Graph, folded: bool, files: Sequence
             lines.append(f"{what} with {', '.join(f'{name} {number}' for name, number in versions.items() if number)}.")
     lines += ["", "## Licence", "", "Not chosen yet: put the licence of these weights here."]
     return "\n".join(lines) + "\n"
+
+
+def _input_lines(subject: ExportModel, graph: Graph, normalizing: bool) -> list[str]:
+    """Return how pixels go in, without which weights cannot be used, and what comes out."""
+    training, size = subject.training, f"(N, {', '.join(map(str, graph.input_shape))})"
+    lines = [f"`{IMAGE}` is a float32 tensor {size} of channels, height and width, with any number N of images."]
+    if training is not None and training.normalization is not None:
+        found = training.normalization.to_json()
+        mean, deviation = ([float(f"{m:.6g}") for m in found[name]] for name in ("mean", "std"))
+        moments = f"mean {mean}, deviation {deviation}, those of the training images"
+        if normalizing:
+            lines.append("A pixel goes in as its level, 0 to 1 (one of 0 to 255 is divided by 255), and nothing else:")
+            lines.append(f"the network itself computes (x - mean[c]) / deviation[c] in channel c; {moments}.")
+        else:
+            lines.append("A pixel x, a level of 0 to 1 (one of 0 to 255 is divided by 255), of channel c goes in as")
+            lines.append(f"(x - mean[c]) / deviation[c]; {moments}.")
+    elif training is not None:
+        images = f"the training images of {escaped(training.dataset)}, which were not here to compute them from"
+        lines.append(f"Pixels go in as (x - mean) / deviation by channel, those of {images}.")
+    elif subject.weights is not None:
+        lines.append("How pixels are normalized is as these weights were trained; the file does not tell.")
+    lines.append(f"The output `{subject.output}` is one logit a class: softmax gives probabilities.")
+    if training is not None and (names := training.class_names):
+        shown = ", ".join(f"{label} {code(name)}" for label, name in enumerate(names[:MOST_NAMES]))
+        more = f" and {len(names) - MOST_NAMES:,} more, in `config.json`" if len(names) > MOST_NAMES else ""
+        lines.append(f"Classes, in its order: {shown}{more}.")
+    return lines
 
 
 def _training_lines(subject: ExportModel) -> list[str]:

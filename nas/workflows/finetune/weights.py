@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from nas.core.text import printable
 from nas.core.values import Task
+from nas.data.splits import images_named
 from nas.errors import ConfigError
 from nas.graph import Graph
 from nas.models.create import adapted, weights_file
 from nas.models.resolve import RESULTS, resolve
 from nas.models.weight_names import matched, shapes_of_state
-from nas.runs.run_folder import JOURNAL, find_run, read_best
+from nas.runs.run_folder import JOURNAL, BestNetwork, find_run, read_best
 from nas.runs.trials import find_trial
 from nas.training.weight_files import read_weights
 from nas.workflows.finetune.plan import FinetunePlan
@@ -68,21 +69,30 @@ def network_of(
 
 
 def weights_for(
-    graph: Graph, text: str | None, target: str, images: str, results: Path = RESULTS, renew: bool = False
+    graph: Graph,
+    text: str | None,
+    target: str,
+    images: str,
+    results: Path = RESULTS,
+    renew: bool = False,
+    class_names: tuple[str, ...] = (),
 ) -> InitialWeights:
     """Return the weights for ``graph`` that ``text`` names, a run or a file; None is the run ``target``.
 
     A file is one of safetensors or ``torch.save``. The names in it may be ours, torchvision's or timm's, see
     :func:`nas.models.weight_names.matched`. The classifier is new where it has another number of classes, where the run
-    was trained on others than ``images``, as :func:`nas.data.splits.images_named` names them, and with ``renew``.
+    was trained on others than ``images``, as :func:`nas.data.splits.images_named` names them, or on classes of other
+    names than ``class_names``, where both are known, and with ``renew``.
     """
     if text is None and find_run(target, results) is None and find_trial(target, results) is None:
         raise ConfigError(f"'{target}' is no run with weights of its own; name a run or a file of weights: --weights")
     path = weights_file(text or target, results)
-    before = images_of(path)
-    # the same classes of another dataset are other classes
+    # the same number of classes of another dataset, or with other names, are other classes
+    if (run := run_of(path)) is not None and run.dataset is not None:
+        renamed = bool(class_names and run.class_names) and class_names != run.class_names
+        renew = renew or renamed or images_named(*run.dataset) != images
     stored = read_weights(path)
-    found = matched(graph, stored.tensors, str(path), renew or (before is not None and before != images))
+    found = matched(graph, stored.tensors, str(path), renew)
     layers = len(shapes_of_state(graph))
     summary = f"{layers - len(found.fresh)} of {layers} layers from {path}"
     if not found.ours:
@@ -99,11 +109,9 @@ def weights_for(
     return InitialWeights(found.tensors, summary)
 
 
-def images_of(weights: Path) -> str | None:
-    """Return what names the images that the run whose file ``weights`` is was trained on; None for any other file."""
-    from nas.data.splits import images_named
-
+def run_of(weights: Path) -> BestNetwork | None:
+    """Return the run whose file ``weights`` is; None for any other file."""
     folder = weights.parent.parent if weights.parent.name == "best" else weights.parent
     if not (folder / JOURNAL).is_file() or (run := read_best(folder)).weights != weights:
         return None
-    return None if run.dataset is None else images_named(*run.dataset)
+    return run

@@ -84,7 +84,7 @@ def enlarged(splits: Splits, side: int) -> Splits:
         return ImageSet(resized(images.images, side), images.labels, images.findings)
 
     train, validation = scaled(splits.train), scaled(splits.validation)
-    return Splits(splits.name, train, validation, lambda: scaled(splits.test), splits.classes)
+    return Splits(splits.name, train, validation, lambda: scaled(splits.test), splits.classes, splits.class_names)
 
 
 def resized(images: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nas.core.digests import file_digest
-from nas.core.values import Json
+from nas.core.values import ClassCounts, Json
 from nas.errors import ClusterError, ConfigError, EvaluationError, NasError, StoppedSearch, one_line
 from nas.executors.ray.cluster import connect
 from nas.executors.ray.worker import versions
@@ -263,9 +263,11 @@ class DistributedTrainer:
         test = self.splits.test
         arrays = (test.images, test.labels, test.findings) if isinstance(test, ImageSet) else None
         try:
-            return Measured(**self._checked(self._all("measure", ray.put(arrays))[0]))
+            found = self._checked(self._all("measure", ray.put(arrays))[0])
         except GroupLost as lost:
             raise ClusterError(f"a worker was lost while the test split was measured; resume the run: {lost}") from None
+        counts = found.pop("per_class")
+        return Measured(**found, per_class=None if counts is None else ClassCounts.from_json(counts))
 
     def close(self) -> None:
         """End the processes."""

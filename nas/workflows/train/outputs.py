@@ -11,9 +11,10 @@ import tomli_w
 from nas.core.files import write_atomic, write_json
 from nas.core.text import count, elsewhere, printable_lines
 from nas.core.values import Json
+from nas.report.classes import ClassAccuracy
 from nas.report.html.charts import Chart, Figure, Point, linear_axis, log_axis
 from nas.report.html.page import page, recipe_facts
-from nas.report.markdown import escaped, escaped_sentence, markdown_table
+from nas.report.markdown import class_section, escaped, escaped_sentence, markdown_table
 from nas.workflows.command_words import recipe_file, training_command
 from nas.workflows.train.view import KIND, TrainingView, epoch_table, facts, load_training, result_line, size_line
 
@@ -60,6 +61,12 @@ class TrainingSummary:
     """How often the training began or was resumed."""
     groups_lost: int
     """How often a group of workers was lost and started again."""
+    class_names: list[str]
+    """By label; empty where they are not known."""
+    normalization: Json | None
+    """``mean`` and ``std`` by channel of pixels of 0 to 1, as it normalizes them."""
+    per_class: list[ClassAccuracy]
+    """Of the test split, the lowest accuracy first."""
 
 
 def summary(view: TrainingView) -> TrainingSummary:
@@ -83,6 +90,9 @@ def summary(view: TrainingView) -> TrainingSummary:
         test_reads=view.test_reads,
         begins=view.begins,
         groups_lost=view.lost,
+        class_names=list(view.class_names),
+        normalization=trained.get("normalization"),
+        per_class=view.per_class,
     )
 
 
@@ -98,6 +108,9 @@ def _sections(view: TrainingView) -> Iterator[str]:
     lines = [f"Status: **{view.status}**. Test split read: {count(view.test_reads, 'time')}."]
     lines += [f"It failed: {escaped(view.problem)}."] if view.problem else []
     yield "\n".join([*lines, result, f"Network: {size}"])
+
+    if by_class := class_section(view.class_table):
+        yield by_class
 
     # of a long training some epochs
     heads, rows, step = epoch_table(view)

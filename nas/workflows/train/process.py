@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +35,8 @@ class TrainingOutcome:
     finished: bool
     """Whether it came to its end."""
     facts: Event
-    """``epochs_trained``, ``images_per_second``, ``seconds`` of this process, ``device``, ``switches``, of a plateau
-    schedule ``plateau_of``, and what :func:`nas.evaluators.train.data_notes` holds."""
+    """``epochs_trained``, ``images_per_second``, ``seconds`` of this process, ``device``, ``switches``, the pixels'
+    ``normalization``, of a plateau schedule ``plateau_of``, and what :func:`nas.evaluators.train.data_notes` holds."""
     weights: bytes = b""
     """As safetensors; empty where it did not come to its end."""
 
@@ -95,8 +95,10 @@ class TrainingProcess:
             due = s.validate and (epoch % s.validate == 0 or epoch == s.epochs or plateau)
             found = measure(self.splits.validation) if due else None
             now = time.monotonic()
-            event = {"event": "epoch", "number": epoch, "loss": loss, "seconds": now - self._epoch_start}
-            tell(event if found is None else {**event, "validation": asdict(found)})
+            event: Json = {"event": "epoch", "number": epoch, "loss": loss, "seconds": now - self._epoch_start}
+            if found is not None:
+                event["validation"] = {name: getattr(found, name) for name in ("accuracy", "loss", "top5")}
+            tell(event)
             self._epoch_start = now
 
         found = self._fitted = fit(
@@ -120,6 +122,7 @@ class TrainingProcess:
             "seconds": found.seconds,
             "device": found.device,
             "switches": [name for name, on in found.backend.to_json().items() if on],
+            "normalization": found.normalization.to_json(),
         }
         if plateau:
             facts["plateau_of"] = plateau_of(found.errors)

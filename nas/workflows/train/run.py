@@ -83,11 +83,13 @@ class TrainingRun:
         settings.check()
         # the report tells of what a recipe asks for and the network has no place for
         shown = {**network, "digest": _digest(graph), "not_applied": not_applied(settings.actual_recipe, graph)}
-        header = {
+        header: Json = {
             "settings": settings.to_json(),
             "network": shown,
             "inputs": inputs.of_trainings(settings.plugins, settings.data),
         }
+        if names := settings.data.class_names():
+            header["class_names"] = list(names)
         begun: list[Event] = [{"event": "run", "kind": KIND, **header}]
         plan = cls(folder, settings, graph, shown, begun, trainer, forecast)
         return create_run(folder, plan, header, header["settings"], fill)
@@ -191,7 +193,9 @@ class TrainingRun:
         observe(Progress("test", 0, 1))
         measured = trainer.measure_test()
         observe(Progress("test", 1, 1))
-        numbers = {"top1": measured.accuracy, "top5": measured.top5, "loss": measured.loss}
+        numbers: Json = {"top1": measured.accuracy, "top5": measured.top5, "loss": measured.loss}
+        if measured.per_class is not None:
+            numbers["per_class"] = measured.per_class.to_json()
         size = {name: self.network[name] for name in ("params", "macs")}
         # what the workers and this process have found in the files, of which each may have read some
         notes = [outcome.facts, data_notes(trainer.splits)]

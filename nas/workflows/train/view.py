@@ -13,8 +13,9 @@ from nas.core.files import read_json
 from nas.core.text import count, duration
 from nas.core.values import Json
 from nas.errors import JournalError
+from nas.report.classes import ClassAccuracy, ClassTable, class_accuracies, class_table
 from nas.report.run_view import data_remarks
-from nas.runs.event_fields import check_fields
+from nas.runs.event_fields import check_fields, class_names_of
 from nas.runs.inputs import accepted_changes
 from nas.runs.journal import Event, read
 from nas.workflows.train.settings import TrainingSettings
@@ -36,6 +37,21 @@ class TrainingView:
     events: Sequence[Event]
     environment: Json
     """What ``environment.json`` holds: the machine and the versions."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes by label; empty where the dataset, or the version that trained, knows none."""
+        return class_names_of(self.events[0])
+
+    @property
+    def per_class(self) -> list[ClassAccuracy]:
+        """How it did on the test split by class, the lowest accuracy first; empty where that was not counted."""
+        return class_accuracies([] if self.trained is None else [self.trained], self.class_names)
+
+    @property
+    def class_table(self) -> ClassTable | None:
+        """The same as a report shows it."""
+        return class_table({"accuracy, %": self.per_class}, 1, "summary.json")
 
     @property
     def status(self) -> str:

@@ -94,7 +94,7 @@ def blocks(card: Path) -> list[str]:
 def run_blocks(place: Path, codes: Sequence[str], shape: Sequence[int]) -> list[torch.Tensor]:
     """Run pieces of a card beside its files, in a process that cannot import this project."""
     head = "import sys, torch\nsys.modules['nas'] = sys.modules['search_spaces'] = None\nsys.path.insert(0, '.')\n"
-    head += f"images = torch.randn({list(shape)}, generator=torch.Generator().manual_seed(7))\nfound = []\n"
+    head += f"image = torch.randn({list(shape)}, generator=torch.Generator().manual_seed(7))\nfound = []\n"
     tail = "found.append(torch.as_tensor(logits).detach().clone())\n"
     foot = "from safetensors.torch import save_file\nsave_file({str(i): x for i, x in enumerate(found)}, 'found')\n"
     code = head + "".join(c + tail for c in codes) + foot
@@ -121,7 +121,7 @@ def test_every_format_computes_the_network_where_this_project_is_not(
     out = tmp_path / "out"
     told = nas_command(f"{flags} -o {out}")
     files = {f"{stem}{form.suffix}" for form in FORMATS.values()}
-    assert {path.name for path in out.iterdir()} == files | {"model_card.md", "graph.json"}
+    assert {path.name for path in out.iterdir()} == files | {"model_card.md", "graph.json", "config.json"}
     assert "freshly initialised (seed 0), not trained" in told
     assert not any(word in path.read_bytes() for path in out.iterdir() for word in (b"site-packages", b"/module.py"))
     source, weights, *others = blocks(out / "model_card.md")
@@ -153,7 +153,8 @@ def test_the_trained_weights_of_a_run_reach_its_score(nas_command: Nas, folder: 
     splits = load_splits("digits")
     mean, deviation = (np.float32(json.loads(text)) for text in re.findall(r"(\[[\d.]+\])", card)[:2])
     images = splits.train.joined(splits.validation)
-    assert np.allclose((mean, deviation), images.moments)
+    assert np.allclose((255 * mean, 255 * deviation), images.moments, rtol=1e-4)
+    assert "Classes, in its order: 0 `0`, 1 `1`" in card
     assert measure(module, splits.test, images).accuracy == pytest.approx(scores[0], abs=0.3)  # folded
 
 
