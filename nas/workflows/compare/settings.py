@@ -60,6 +60,7 @@ class CompareSettings(Config):
         least=1,
         most=MOST_THREADS,
     )
+    no_latency: bool = option(False, "do not measure how long the networks take for 1 and for 64 images")
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
     plugins: tuple[str, ...] = option(tuple, "Python files with things of the user's own", flag="--plugin")
 
