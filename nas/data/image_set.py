@@ -144,6 +144,7 @@ class Splits:
         validation: what a search measures them on
         read_test: reads the official test split
         classes: their number
+        test_images: the number of labels of the test split; None where they are not known before it is read
     """
 
     name: str
@@ -151,6 +152,7 @@ class Splits:
     validation: Images
     read_test: Callable[[], Images]
     classes: int
+    test_images: int | None = None
 
     @cached_property
     def test(self) -> Images:
@@ -187,6 +189,11 @@ class Splits:
         test = self.__dict__.get("test")  # not read for this
         found = self.train.findings.merged(self.validation.findings)
         return found if test is None else found.merged(test.findings)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, where folders have them."""
+        return self._findings.classes
 
     @property
     def task(self) -> Task:

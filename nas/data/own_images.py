@@ -110,7 +110,9 @@ def open_arrays(location: Path | None, validation: int | None = None) -> Dataset
         return ImageSet(np.ascontiguousarray(images), read_labels(split))
 
     files = [(FILE, str(path))]
-    return DatasetSource(task, lambda: read("train"), lambda: read("test"), validation, files=lambda: files)
+    return DatasetSource(
+        task, lambda: read("train"), lambda: read("test"), validation, lambda: read_labels("test"), lambda: files
+    )
 
 
 def _image_shape(path: Path, name: str, header: Header) -> tuple[int, int, int]:
@@ -181,8 +183,8 @@ def open_folder(
     if not any(any(_walk(folder / "val" / name, Counter())) for name in measured):
         raise ConfigError(f"folder '{folder / 'val'}' holds no image in a class folder; {FOLDER_HELP}")
 
-    def read(split: str) -> ImageSet | ImageStream:
-        """Return the images of a split, streamed where they are too many to be kept."""
+    def listed(split: str) -> ImageStream:
+        """Return the images of a split in their files."""
         files: list[bytes] = []
         labels: list[int] = []
         others: Counter[str] = Counter()
@@ -195,7 +197,11 @@ def open_folder(
         paths, numbers = np.array(files, dtype=np.bytes_), np.array(labels, dtype=np.int64)
         passed_over = {split: text} if (text := _counted(others, f"passed over in {split}: ")) else {}
         findings = Findings(passed_over=passed_over, classes=tuple(map(printable, classes)))
-        stream = ImageStream(folder / split, paths, numbers, size, findings)
+        return ImageStream(folder / split, paths, numbers, size, findings)
+
+    def read(split: str) -> ImageSet | ImageStream:
+        """Return the images of a split, streamed where they are too many to be kept."""
+        stream = listed(split)
         return stream.read() if len(stream) * 3 * size * size <= resident_bytes else stream
 
     def files() -> Iterator[tuple[str, str]]:
@@ -205,7 +211,7 @@ def open_folder(
                     yield f"{split}/{name}/{file}", f"{folder}/{split}/{name}/{file}"
 
     task = Task("folder", (3, size, size), len(classes))
-    return DatasetSource(task, lambda: read("train"), lambda: read("val"), files=files)
+    return DatasetSource(task, lambda: read("train"), lambda: read("val"), None, lambda: listed("val").labels, files)
 
 
 def _classes(folder: Path, others: Counter[str] | None = None) -> list[str]:

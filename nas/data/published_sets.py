@@ -57,7 +57,7 @@ def open_digits(folder: Path | None = None) -> DatasetSource:
         count = round(len(every) * DIGITS_TEST_SHARE)
         return every.take(stratified(every.labels, count, 0)[index])
 
-    return DatasetSource(Task("digits", (1, 8, 8), 10), lambda: part(1), lambda: part(0), 288)
+    return DatasetSource(Task("digits", (1, 8, 8), 10), lambda: part(1), lambda: part(0), 288, lambda: part(0).labels)
 
 
 def open_fashion_mini(folder: Path | None = None) -> DatasetSource:
@@ -77,7 +77,7 @@ def open_fashion_mini(folder: Path | None = None) -> DatasetSource:
     if not FASHION_MINI.is_file():
         raise ConfigError(f"file '{FASHION_MINI}' is missing; {FASHION_MINI_HELP}")
     task = Task("fashion-mini", (1, 28, 28), 10)
-    return DatasetSource(task, lambda: part("train"), lambda: part("test"), 2_000)
+    return DatasetSource(task, lambda: part("train"), lambda: part("test"), 2_000, lambda: part("test").labels)
 
 
 def open_fashion_mnist(
