@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.cli.flags import plugin_flag, size_flags, size_of
+from nas.cli.flags import plugin_flag, results_flag, size_flags, size_of
 from nas.cli.parser import Command
 from nas.core.values import Json
 from nas.errors import ConfigError, unknown
@@ -25,10 +25,11 @@ def register(command: Command) -> None:
     drawn = command("draw", "draw a network or a cell as SVG, or write it for other tools", draw)
     written = command("source", "write a network as one Python file that needs torch alone", source)
     for sub in (inspected, drawn, written):
-        text = "a network, a genotype, or an architecture or graph file"
-        sub.add_argument("target", metavar="NAME|FILE", help=text)
+        text = "a run, a network, a genotype, or an architecture or graph file"
+        sub.add_argument("target", metavar="RUN|FILE|NETWORK", help=text)
         size_flags(sub, "the network's own, or 3,32,32", "the network's own, or 10")
         sub.add_argument("--aux", action="store_true", help="with the network's auxiliary heads")
+        results_flag(sub)
         plugin_flag(sub)
 
     inspected.add_argument("--layers", action="store_true", help="a row for every layer")
@@ -49,10 +50,9 @@ def inspect(options: argparse.Namespace) -> int:
     from nas.cli.terminal import say, show_inspection
     from nas.graph import layers
     from nas.models.facts import facts_of
-    from nas.models.resolve import RESULTS
     from nas.runs.run_folder import find_run, read_best
 
-    folder = find_run(options.target, RESULTS)
+    folder = find_run(options.target, options.results_dir)
     if folder is not None and read_best(folder).graph is None:
         facts = _best_of_search(folder)  # a search of something else than networks, or not at its end
         say(json.dumps(facts, indent=2) if options.json else "\n".join(f"{name}: {v}" for name, v in facts.items()))
@@ -118,7 +118,7 @@ def source(options: argparse.Namespace) -> int:
 def _target(options: argparse.Namespace) -> Model:
     from nas.models.resolve import resolve
 
-    return resolve(options.target, size_of(options, options.aux), options.plugins)
+    return resolve(options.target, size_of(options, options.aux), options.plugins, options.results_dir)
 
 
 def _output(path: Path) -> Path:

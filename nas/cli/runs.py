@@ -90,7 +90,8 @@ def register(command: Command) -> None:
 
     text = "go on with an interrupted or killed run, also on another machine or cluster"
     sub = about_a_run("resume", text, resume)
-    setting_flags(sub, CHANGEABLE, defaults=False)
+    # the threads of a search decide about the last bits of its results; a training's are its workers' affair
+    setting_flags(sub, (*CHANGEABLE, "threads"), defaults=False)
     text = "go on though table, plugins, data or versions are not those that it began with; the report says so"
     sub.add_argument("--accept-changes", action="store_true", help=text)
     grace_flag(sub)

@@ -40,7 +40,9 @@ def register(command: Command) -> None:
 def add_flags(sub: Parser, recipe: str) -> None:
     """Add the flags of a training to the parser of a command; without its flag the recipe is as ``recipe`` says."""
     sub.add_argument("target", metavar="RUN|FILE|NETWORK", help="a run's best, a file, a genotype or a named network")
-    sub.add_argument("--recipe", metavar="NAME|FILE", help=f"recipe (see: list recipes) or JSON file; default {recipe}")
+    sub.add_argument(
+        "--recipe", metavar="NAME|FILE.json", help=f"recipe (see: list recipes) or JSON file; default {recipe}"
+    )
     text = "dataset (see: list datasets); imagenet: --data-dir's train/ and val/ at 224 pixels; default "
     sub.add_argument("--dataset", metavar="NAME", help=text + DEFAULT_DATASET)
     names = {setting.name for setting in all_settings(TrainingSettings)} - NO_COMMON_FLAG
