@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.carry_out import carry_out
 from nas.cli.flags import grace_flag, results_flag, setting_flags, settings_of
+from nas.core.activity import doing
 from nas.core.files import read_toml
 from nas.core.options import settings_of as all_settings
 from nas.core.values import Json
@@ -74,7 +75,8 @@ def search(options: argparse.Namespace) -> int:
     config = with_defaults(RunOptions.from_json(settings, "search"))
     if options.forecast:
         return _forecast(config)
-    with new_folder(options.results_dir, options.name, f"{config.space.name}-{config.searcher.name}") as folder:
+    stem = f"{config.space.name}-{config.searcher.name}"
+    with new_folder(options.results_dir, options.name, stem) as folder, doing("preparing the search"):
         run = SearchRun.create(folder, config, write_outputs, announce=_announce)
     return carry_out(run, SearchKind(), options.grace)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from nas.core.activity import doing
 from nas.errors import EvaluationError
 from nas.graph import Graph
 from nas.graph.analysis.limits import check_fits
@@ -42,6 +43,7 @@ class Latency:
     """Threads of the CPU."""
 
 
+@doing("measuring a latency")
 def measure_latency(graph: Graph, batch: int, threads: int | None = None, device: str | None = None) -> Latency:
     """Measure the first output of ``graph``; ``device`` is the GPU where there is one, ``threads`` torch's number.
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.core.activity import advance, doing
 from nas.data.augment import normalize, tensor
 from nas.data.streaming import ImageStream
 from nas.errors import ConfigError, EvaluationError
@@ -121,7 +122,7 @@ def measure(
     correct, among, loss = torch.zeros(3, dtype=torch.float64, device=device)
     count = classes = 0
     module.eval()
-    with torch.inference_mode():
+    with doing("measuring images"), torch.inference_mode():
         for pixels, labels in batches:
             pixels, labels = pixels.to(device), labels.to(device)
             # the mean of the views' probabilities, as logarithms
@@ -136,6 +137,7 @@ def measure(
                 among = among + (logp.topk(TOP, 1).indices == labels[:, None]).sum()
             loss = loss + F.nll_loss(logp, labels, reduction="sum")
             count += len(labels)
+            advance(f"measuring images, {count:,} of {len(images):,}", count, len(images))
     sums = [float(correct), float(among), float(loss), float(count), float(classes > TOP)]
     correct_, among_, loss_, count_, has_top5 = sums if group is None else group.sum(sums)
     refuse_nan(loss_, "the measured loss")

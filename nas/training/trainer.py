@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from nas.core.activity import doing
 from nas.core.memory import free_memory
 from nas.core.values import Json
 from nas.data.splits import Images, Splits
@@ -246,7 +247,8 @@ def fit(
         follow = validation_error if recipe.schedule == "plateau" and "validation" not in train_on else None
         callbacks = Callbacks(hook(after_epoch), hook(before_save), save, SAVE_EVERY, stop, follow)
         loop = EpochLoop(train_step, source, epochs, generator, position, time_limit, callbacks)
-        finished = loop.run()
+        with doing("training"):
+            finished = loop.run()
         synchronize(on)
         seconds = time.perf_counter() - start
         train_step.release()
@@ -295,6 +297,7 @@ class Throughput:
     device: str
 
 
+@doing("measuring a few steps")
 def throughput(
     graph: Graph,
     splits: Splits,
@@ -330,6 +333,7 @@ def throughput(
         return Throughput(source.steps, seconds, source.steps * source.batch_size, device_name(on))
 
 
+@doing("measuring a few steps")
 def epoch_seconds(
     graph: Graph,
     splits: Splits,

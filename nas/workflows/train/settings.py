@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.core.files import real_path
 from nas.core.options import MOST_DEPTH, MOST_THREADS, MOST_WORKERS, Config, option
@@ -21,6 +21,9 @@ from nas.training.recipe import Recipe
 
 EMA = 0.9999
 """The decay of the average of weights in a transfer (arXiv:1707.07012, appendix A.2, and arXiv:1905.11946)."""
+if TYPE_CHECKING:
+    from nas.data.splits import Splits
+
 ELSEWHERE = ("data_dir", "workers", "ray_address", "gpus_per_worker", "threads", "plugins")
 """Where workers and files are found: a resumed training may have others."""
 
@@ -119,6 +122,13 @@ class TrainingSettings(Config):
         found = {"data_dir": self.data.data_dir, "image_size": self.data.image_size, "train_images": images}
         found |= {"validation": validation, "threads": self.threads}
         return {"dataset": self.dataset, **{name: value for name, value in found.items() if value is not None}}
+
+    @property
+    def splits(self) -> Splits:
+        """The images, read once per process."""
+        from nas.evaluators.train import TrainSettings
+
+        return TrainSettings.from_json(self.job).splits()
 
     def check(self) -> None:
         """Refuse a recipe or a number of images that does not fit the data."""
