@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from nas.cli.waiting import PATIENCE
+from nas.cli.waiting import MONITOR
 from nas.core.activity import current_activity
 from nas.core.text import PHASES, STEPS, clock, count, duration, elsewhere, hours, printable, printable_lines, rate
 from nas.core.values import Json
@@ -35,7 +35,7 @@ MOST_WORKERS = 40
 
 def say(text: str, console: Console | None = None) -> None:
     """Print a line, or several, to standard output or on a console in use."""
-    PATIENCE.printed()
+    MONITOR.printed()
     (console or Console()).print(printable_lines(text), highlight=False, soft_wrap=True, markup=False)
 
 
@@ -70,13 +70,13 @@ class ProgressBar:
         self._state: State | None = None
 
     def __enter__(self) -> ProgressBar:
-        PATIENCE.status = self._line
+        MONITOR.status = self._line
         if self._console.is_terminal:
             self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        PATIENCE.status = None
+        MONITOR.status = None
         if self._console.is_terminal:
             self._bar.below = ""
             self._bar.stop()

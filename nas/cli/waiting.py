@@ -19,7 +19,7 @@ EVERY = 1.0
 """Seconds between two looks."""
 
 
-class Patience:
+class SilenceMonitor:
     """Knows when something was printed last, and what to print when that is long ago.
 
     Attributes:
@@ -54,7 +54,7 @@ class Patience:
         return told
 
 
-PATIENCE = Patience()
+MONITOR = SilenceMonitor()
 """That of this process, which carries out one command."""
 
 
@@ -65,12 +65,12 @@ def told_of_waits() -> Iterator[None]:
 
     def watch() -> None:
         while not ended.wait(EVERY):
-            if line := PATIENCE.line():
+            if line := MONITOR.line():
                 with contextlib.suppress(OSError, ValueError):  # a stream that is closed or full ends no work
                     sys.stderr.write(f"{printable(line)}\n")
                     sys.stderr.flush()
 
-    PATIENCE.printed()
+    MONITOR.printed()
     thread = threading.Thread(target=watch, name="waits", daemon=True)
     thread.start()
     try:

@@ -9,7 +9,7 @@ import pytest
 from nas.cli import waiting
 from nas.cli.main import main
 from nas.cli.terminal import ProgressBar
-from nas.cli.waiting import AGAIN, FIRST, Patience
+from nas.cli.waiting import AGAIN, FIRST, SilenceMonitor
 from nas.core import activity
 from nas.core.activity import advance, current_activity, doing
 from nas.runs.progress import Progress
@@ -64,11 +64,11 @@ def test_activities_are_told_outermost_first_with_the_time_that_is_left(clock):
 
 
 def test_a_long_activity_is_told_after_five_seconds_and_then_every_thirty(clock):
-    patience, lines = Patience(clock), []
+    monitor, lines = SilenceMonitor(clock), []
     with doing("reading the images of dataset 'folder'"):
         for _ in range(90):
             clock.now += 1
-            if line := patience.line():
+            if line := monitor.line():
                 lines.append((clock.now - 100, line))
     name = "reading the images of dataset 'folder'"
     assert lines == [
@@ -79,25 +79,25 @@ def test_a_long_activity_is_told_after_five_seconds_and_then_every_thirty(clock)
 
 
 def test_many_short_trials_are_told_by_their_phase_every_thirty_seconds(clock):
-    patience, lines = Patience(clock), []
-    patience.status = lambda: f"searching: {clock.now - 100:.0f} of 1000"
+    monitor, lines = SilenceMonitor(clock), []
+    monitor.status = lambda: f"searching: {clock.now - 100:.0f} of 1000"
     for _ in range(65):
         with doing("trial"):
             clock.now += 1
-            lines.append(patience.line())
+            lines.append(monitor.line())
     assert list(filter(None, lines)) == ["searching: 30 of 1000", "searching: 60 of 1000"]
 
 
 def test_what_is_printed_begins_the_wait_anew_and_a_terminal_shows_all_itself(clock):
-    patience = Patience(clock)
+    monitor = SilenceMonitor(clock)
     with doing("trial 1"):
         for _ in range(20):
             clock.now += 4
-            patience.printed()
-            assert patience.line() == ""
-        patience.status = str
+            monitor.printed()
+            assert monitor.line() == ""
+        monitor.status = str
         clock.now += 100
-        assert patience.line() == ""
+        assert monitor.line() == ""
 
 
 def test_a_bar_on_a_terminal_has_what_goes_on_in_its_last_line(monkeypatch):
