@@ -34,7 +34,7 @@ def list_things(options: argparse.Namespace) -> int:
 
 def rows_of(what: str) -> list[tuple[str, str]]:
     """Return the names of one of :data:`LISTS` with a line about each."""
-    from nas.data.config import DEFAULT_DATASET
+    from nas.data.config import ALIASES, DEFAULT_DATASET
     from nas.data.splits import DATASETS
     from nas.evaluators import EVALUATORS
     from nas.graph import PRIMITIVES
@@ -73,7 +73,9 @@ def rows_of(what: str) -> list[tuple[str, str]]:
             return [(name, EVALUATORS[name].summary) for name in EVALUATORS]
         case "datasets":
             default = {DEFAULT_DATASET: "; the default"}
-            return [(name, DATASETS[name].description + default.get(name, "")) for name in DATASETS]
+            aliases = [(name, f"the dataset {of} at {side} pixels") for name, (of, side) in ALIASES.items()]
+            rows = [(name, DATASETS[name].description + default.get(name, "")) for name in DATASETS]
+            return sorted([*rows, *aliases])
         case "recipes":
             rows = []
             for name in RECIPES:

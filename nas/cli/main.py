@@ -10,11 +10,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from nas.cli.parser import Parser
 from nas.cli.streams import quiet_streams
+from nas.cli.waiting import told_of_waits
 from nas.core.environment import import_problem
 from nas.core.signals import exit_code, interruptible
 from nas.data.config import DEFAULT_DATASET
@@ -85,7 +87,9 @@ def _dispatch(arguments: list[str]) -> int:
             raise ConfigError(unknown("command", arguments[0], commands))
         commands[arguments[0]].check_flags(arguments[1:])
     options = parser.parse_args(arguments)
-    code: int = options.run(options)
+    # what only prints is not waited for, and answers at once
+    with nullcontext() if arguments[0] in ANSWERS else told_of_waits():
+        code: int = options.run(options)
     return code
 
 

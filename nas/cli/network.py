@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.cli.flags import RUN_TRIAL, plugin_flag, size_flags, size_of
+from nas.cli.flags import RUN_TRIAL, plugin_flag, results_flag, size_flags, size_of
 from nas.cli.parser import Command
 from nas.core.values import Json
 from nas.errors import ConfigError, unknown
@@ -30,6 +30,7 @@ def register(command: Command) -> None:
         sub.add_argument("target", metavar="NAME|FILE|RUN[:TRIAL]", help=text)
         size_flags(sub, "the network's own, or 3,32,32", "the network's own, or 10")
         sub.add_argument("--aux", action="store_true", help="with the network's auxiliary heads")
+        results_flag(sub)
         plugin_flag(sub)
 
     inspected.add_argument("--layers", action="store_true", help="a row for every layer")
@@ -50,11 +51,10 @@ def inspect(options: argparse.Namespace) -> int:
     from nas.cli.terminal import say, show_inspection
     from nas.graph import layers
     from nas.models.facts import facts_of
-    from nas.models.resolve import RESULTS
     from nas.runs.run_folder import find_run, read_best
 
     # a search of something else than networks, or one that is not at its end
-    folder = find_run(options.target, RESULTS)
+    folder = find_run(options.target, options.results_dir)
     facts = {}
     if folder is not None and read_best(folder).graph is None:
         facts = _decisions_of(folder)
@@ -123,7 +123,7 @@ def source(options: argparse.Namespace) -> int:
 def _target(options: argparse.Namespace) -> Model:
     from nas.models.resolve import resolve
 
-    return resolve(options.target, size_of(options, options.aux), options.plugins)
+    return resolve(options.target, size_of(options, options.aux), options.plugins, options.results_dir)
 
 
 def _output(path: Path) -> Path:

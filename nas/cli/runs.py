@@ -17,6 +17,7 @@ from nas.cli.flags import grace_flag, plugin_flag, results_flag, setting_flags, 
 from nas.cli.parser import Command, Parser
 from nas.cli.scale import GridKind
 from nas.cli.train import TrainingKind
+from nas.core.activity import doing
 from nas.core.values import Json
 from nas.engine.config import CHANGEABLE
 from nas.errors import ConfigError
@@ -90,7 +91,8 @@ def register(command: Command) -> None:
 
     text = "go on with an interrupted or killed run, also on another machine or cluster"
     sub = about_a_run("resume", text, resume)
-    setting_flags(sub, CHANGEABLE, defaults=False)
+    # the threads of a search decide about the last bits of its results; a training's are its workers' affair
+    setting_flags(sub, (*CHANGEABLE, "threads"), defaults=False)
     text = "go on though table, plugins, data or versions are not those that it began with; the report says so"
     sub.add_argument("--accept-changes", action="store_true", help=text)
     grace_flag(sub)
@@ -111,7 +113,9 @@ def resume(options: argparse.Namespace) -> int:
     folder = folder_of(options.results_dir, options.name)
     kind = kind_of(folder)
     check_unlocked(folder / JOURNAL)  # at once: the parts of a search take a second to import
-    return carry_out(kind.resume(folder, settings_of(options), options.accept_changes), kind, options.grace)
+    with doing("preparing the run"):
+        run = kind.resume(folder, settings_of(options), options.accept_changes)
+    return carry_out(run, kind, options.grace)
 
 
 def report(options: argparse.Namespace) -> int:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.cli.carry_out import carry_out
 from nas.cli.flags import grace_flag, results_flag, setting_flags, settings_of
+from nas.core.activity import doing
 from nas.core.files import read_toml
 from nas.core.options import settings_of as all_settings
 from nas.core.values import Json
 from nas.engine.config import RunConfig, RunOptions
+from nas.executors.config import INLINE
+
+if TYPE_CHECKING:
+    from nas.engine.assemble import SearchParts
 
 PRESET: Json = {"space_args": {"nodes": 3}, "width": 8, "depth": 1}
 """Settings of the default space where the user names none: a few minutes on two cores."""
@@ -71,9 +76,27 @@ def search(options: argparse.Namespace) -> int:
     config = with_defaults(RunOptions.from_json(settings, "search"))
     if options.forecast:
         return _forecast(config)
-    with new_folder(options.results_dir, options.name, f"{config.space.name}-{config.searcher.name}") as folder:
-        run = SearchRun.create(folder, config, write_outputs)
+    stem = f"{config.space.name}-{config.searcher.name}"
+    with new_folder(options.results_dir, options.name, stem) as folder, doing("preparing the search"):
+        run = SearchRun.create(folder, config, write_outputs, announce=_announce)
     return carry_out(run, SearchKind(), options.grace)
+
+
+def _announce(config: RunConfig, parts: SearchParts) -> None:
+    """Say what a search will do, and how long that takes where a few steps tell."""
+    from nas.cli.terminal import note
+    from nas.engine.forecast import QUICK_SECONDS, SAMPLES, quick_forecast
+    from nas.engine.search_plan import plan_lines
+
+    for line in plan_lines(config, parts):
+        note(line)
+    if config.evaluator == "train" and config.executor.name == INLINE:
+        note(f"measuring a few steps of {SAMPLES} sampled networks, {QUICK_SECONDS:g} s at most ...")
+    forecast = quick_forecast(config, parts)
+    if forecast is not None:
+        note(forecast.text())
+    elif config.evaluator != "table":
+        note("how long it will take is told when the first trials are done")
 
 
 def _forecast(config: RunConfig) -> int:

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from nas.cli.waiting import MONITOR
+from nas.core.activity import current_activity
 from nas.core.text import PHASES, STEPS, clock, count, duration, elsewhere, hours, printable, printable_lines, rate
 from nas.core.values import Json
 from nas.engine.config import flag
@@ -33,6 +35,7 @@ MOST_WORKERS = 40
 
 def say(text: str, console: Console | None = None) -> None:
     """Print a line, or several, to standard output or on a console in use."""
+    MONITOR.printed()
     (console or Console()).print(printable_lines(text), highlight=False, soft_wrap=True, markup=False)
 
 
@@ -64,13 +67,16 @@ class ProgressBar:
         )
         self._tasks: dict[str, TaskID] = {}
         self._shown: dict[str, int] = {}
+        self._state: State | None = None
 
     def __enter__(self) -> ProgressBar:
+        MONITOR.status = self._line
         if self._console.is_terminal:
             self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        MONITOR.status = None
         if self._console.is_terminal:
             self._bar.below = ""
             self._bar.stop()
@@ -79,12 +85,12 @@ class ProgressBar:
         """Show ``state``."""
         best = "-" if state.best is None else f"{state.best:.4g}"
         label = PHASES.get(state.phase, state.phase)
+        self._state = state
         if not self._console.is_terminal:
             tenth = 10 * state.done // state.total
             if self._shown.get(state.phase) != tenth:
                 self._shown[state.phase] = tenth
-                parts = [f"{label}: {state.done} of {state.total}", *([] if best == "-" else [f"best {best}"])]
-                self.say(", ".join([*parts, *activity(state), f"{time.monotonic() - self._start:.0f} s"]))
+                self.say(self._summary(state))
             return
         left = f"left {clock(state.left)}" if state.left else ""
         if state.phase not in self._tasks:
@@ -95,6 +101,15 @@ class ProgressBar:
         task = self._tasks[state.phase]
         self._bar.update(task, completed=state.done, total=state.total, best=best, left=left)
         self._bar.below = ", ".join(activity(state))
+
+    def _summary(self, state: State) -> str:
+        best = [] if state.best is None else [f"best {state.best:.4g}"]
+        parts = [f"{PHASES.get(state.phase, state.phase)}: {state.done} of {state.total}", *best, *activity(state)]
+        return ", ".join([*parts, f"{time.monotonic() - self._start:.0f} s"])
+
+    def _line(self) -> str:
+        """Return a line for a log in which nothing was written for a while; on a terminal the bar shows it."""
+        return "" if self._console.is_terminal or self._state is None else self._summary(self._state)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
@@ -112,8 +127,9 @@ class _Bars(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
-        if self.below:
-            yield Text(f"  {self.below}", style="dim", no_wrap=True, overflow="ellipsis")
+        # asked for several times a second, also within a trial
+        if below := ", ".join(filter(None, (self.below, current_activity()[0]))):
+            yield Text(f"  {below}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def activity(state: State) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NO_COMMON_FLAG = {"target", "recipe", "dataset", "validation_images", "max_macs", "plugins", "command", "start"}
 """Settings of a training that have flags in other words, those of a single command, or none."""
 TRANSFER_RECIPE = "imagenet-mobile"
-MEASURING = "measuring a few steps ..."
+MEASURING = "measuring a few steps, 30 s at most ..."
 
 
 def register(command: Command) -> None:
@@ -41,7 +41,9 @@ def add_flags(sub: Parser, recipe: str) -> None:
     """Add the flags of a training to the parser of a command; without its flag the recipe is as ``recipe`` says."""
     text = f"a named network, a genotype, a file, {flags.RUN_TRIAL}"
     sub.add_argument("target", metavar="NAME|FILE|RUN[:TRIAL]", help=text)
-    sub.add_argument("--recipe", metavar="NAME|FILE", help=f"recipe (see: list recipes) or JSON file; default {recipe}")
+    sub.add_argument(
+        "--recipe", metavar="NAME|FILE.json", help=f"recipe (see: list recipes) or JSON file; default {recipe}"
+    )
     text = "dataset (see: list datasets); imagenet: --data-dir's train/ and val/ at 224 pixels; default "
     sub.add_argument("--dataset", metavar="NAME", help=text + DEFAULT_DATASET)
     names = {setting.name for setting in all_settings(TrainingSettings)} - NO_COMMON_FLAG
@@ -77,7 +79,7 @@ def settings_of(options: argparse.Namespace, command: str, default_recipe: str |
 
 def launch(options: argparse.Namespace, start: TrainingStart) -> int:
     """Say what a training will take, and carry it out as a new run unless the forecast is all that is wanted."""
-    from nas.cli.terminal import note, say
+    from nas.cli.terminal import note, say, warn
     from nas.runs.run_folder import new_folder
     from nas.workflows.train.run import CHECKPOINT, TrainingRun, forecast_of, trainer_of
     from nas.workflows.train.view import size_line
@@ -89,6 +91,10 @@ def launch(options: argparse.Namespace, start: TrainingStart) -> int:
         say(size_line(network))
         if settings.actual_recipe.schedule == "plateau" and not settings.validate:
             note("the rate will follow the training loss, as the validation images are trained on; see --validate")
+        if settings.workers is None:  # else the images may be on other machines alone
+            images = sum(len(getattr(settings.splits, name)) for name in settings.train_on)
+            if told := settings.actual_recipe.batch_warning(images, "--batch-size {batch}"):
+                warn(told)
         note(MEASURING)
         # before anything is written: where the workers find no room there is no run
         trainer = trainer_of(settings, start.graph, folder / CHECKPOINT, start.initial or b"")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nas.core.options import MOST_SIDE, Config, option
-from nas.core.values import Task
+from nas.core.values import Json, Task
 
 DEFAULT_DATASET = "digits"
 """What is trained on where no dataset is named."""
+ALIASES = {"imagenet": ("folder", 224)}
+"""Names of data as users say them: the dataset and the side of its images."""
 SMALL_IMAGES = ("digits", "fashion-mini")
 """Packaged datasets whose images are so small that the threads of a training wait more than they compute."""
 
@@ -21,11 +23,21 @@ def default_threads(dataset: str, other: int) -> int:
     return 1 if dataset in SMALL_IMAGES else other
 
 
+def actual_dataset(settings: Json) -> Json:
+    """Return ``settings`` with the dataset that an alias in ``dataset`` means, and its ``image_size`` where none is."""
+    name, size = ALIASES.get(str(settings.get("dataset")), (None, None))
+    return settings if name is None else {"image_size": size, **settings, "dataset": name}
+
+
 @dataclass(frozen=True)
 class DataConfig(Config):
     """A dataset, and how much of it is used."""
 
-    dataset: str | None = option(None, f"dataset (see: list datasets), or the table's; default {DEFAULT_DATASET}")
+    dataset: str | None = option(
+        None,
+        f"dataset (see: list datasets), or the table's; default {DEFAULT_DATASET}; imagenet: --data-dir's train and val"
+        " at 224 pixels",
+    )
     data_dir: str | None = option(None, "folder (or .npz file) of the dataset", metavar="DIR")
     image_size: int | None = option(
         None, "side of the images of the dataset 'folder', pixels; default 224", least=1, most=MOST_SIDE

@@ -185,6 +185,7 @@ class Splits:
         read_test: reads the official test split
         classes: their number
         class_names: their names in the order of the labels; empty where the dataset has none
+        test_images: the number of labels of the test split; None where they are not known before it is read
     """
 
     name: str
@@ -193,6 +194,7 @@ class Splits:
     read_test: Callable[[], Images]
     classes: int
     class_names: tuple[str, ...] = ()
+    test_images: int | None = None
 
     @cached_property
     def test(self) -> Images:

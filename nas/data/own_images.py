@@ -119,7 +119,7 @@ def open_arrays(location: Path | None, validation: int | None = None) -> Dataset
 
     files = [(FILE, str(path))]
     train, test = partial(read, "train"), partial(read, "test")
-    return DatasetSource(task, train, test, validation, files=lambda: files, class_names=class_names)
+    return DatasetSource(task, train, test, validation, lambda: read_labels("test"), lambda: files, class_names)
 
 
 def _class_names(path: Path, headers: Mapping[str, Header], classes: int) -> tuple[str, ...]:
@@ -203,8 +203,8 @@ def open_folder(
     if not any(any(_walk(folder / "val" / name, Counter())) for name in measured):
         raise ConfigError(f"folder '{folder / 'val'}' holds no image in a class folder; {FOLDER_HELP}")
 
-    def read(split: str) -> ImageSet | ImageStream:
-        """Return the images of a split, streamed where they are too many to be kept."""
+    def listed(split: str) -> ImageStream:
+        """Return the images of a split in their files."""
         files: list[bytes] = []
         labels: list[int] = []
         others: Counter[str] = Counter()
@@ -216,7 +216,12 @@ def open_folder(
                 labels += [label] * len(found)
         paths, numbers = np.array(files, dtype=np.bytes_), np.array(labels, dtype=np.int64)
         passed_over = {split: text} if (text := _counted(others, f"passed over in {split}: ")) else {}
-        stream = ImageStream(folder / split, paths, numbers, size, Findings(passed_over=passed_over))
+        findings = Findings(passed_over=passed_over)
+        return ImageStream(folder / split, paths, numbers, size, findings)
+
+    def read(split: str) -> ImageSet | ImageStream:
+        """Return the images of a split, streamed where they are too many to be kept."""
+        stream = listed(split)
         return stream.read() if len(stream) * 3 * size * size <= resident_bytes else stream
 
     def files() -> Iterator[tuple[str, str]]:
@@ -226,7 +231,8 @@ def open_folder(
                     yield f"{split}/{name}/{file}", f"{folder}/{split}/{name}/{file}"
 
     task = Task("folder", (3, size, size), len(classes))
-    return DatasetSource(task, lambda: read("train"), lambda: read("val"), files=files, class_names=tuple(classes))
+    train, test = partial(read, "train"), partial(read, "val")
+    return DatasetSource(task, train, test, None, lambda: listed("val").labels, files, tuple(classes))
 
 
 def _classes(folder: Path, others: Counter[str] | None = None) -> list[str]:

@@ -63,7 +63,8 @@ def open_digits(folder: Path | None = None) -> DatasetSource:
         count = round(len(every) * DIGITS_TEST_SHARE)
         return every.take(stratified(every.labels, count, 0)[index])
 
-    return DatasetSource(Task("digits", (1, 8, 8), 10), lambda: part(1), lambda: part(0), 288, class_names=DIGITS)
+    train, test = partial(part, 1), partial(part, 0)
+    return DatasetSource(Task("digits", (1, 8, 8), 10), train, test, 288, lambda: part(0).labels, class_names=DIGITS)
 
 
 def open_fashion_mini(folder: Path | None = None) -> DatasetSource:
@@ -83,7 +84,8 @@ def open_fashion_mini(folder: Path | None = None) -> DatasetSource:
     if not FASHION_MINI.is_file():
         raise ConfigError(f"file '{FASHION_MINI}' is missing; {FASHION_MINI_HELP}")
     task = Task("fashion-mini", (1, 28, 28), 10)
-    return DatasetSource(task, lambda: part("train"), lambda: part("test"), 2_000, class_names=FASHION)
+    train, test = partial(part, "train"), partial(part, "test")
+    return DatasetSource(task, train, test, 2_000, lambda: part("test").labels, class_names=FASHION)
 
 
 def open_fashion_mnist(

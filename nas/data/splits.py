@@ -76,8 +76,9 @@ def load_splits(
         raise ConfigError(f"split seed must be an integer of at least 0, found {split_seed!r}")
     source = _open(name, data_dir, image_size)
     official = checked(source.train(), f"training split of dataset '{name}'", source.task)
-    if source.test_labels is not None:  # no image of the test split is read for it
-        check_labels(source.test_labels(), f"test split of dataset '{name}'", source.task)
+    test = None if source.test_labels is None else source.test_labels()  # no image of the test split is read for it
+    if test is not None:
+        check_labels(test, f"test split of dataset '{name}'", source.task)
     classes = source.task.classes
     # both parts need an image of every class
     most = len(official) - classes
@@ -97,7 +98,8 @@ def load_splits(
             allowed = f"an integer from {classes} to {len(rest):,}, found {train_images!r}"
             raise ConfigError(f"dataset '{name}': the number of training images must be {allowed}")
         rest = rest[stratified(official.labels[rest], train_images, split_seed)[0]]
-    return Splits(name, official.take(rest), official.take(chosen), source.test, classes, source.class_names)
+    tested = None if test is None else len(test)
+    return Splits(name, official.take(rest), official.take(chosen), source.test, classes, source.class_names, tested)
 
 
 def check_dataset(name: str, data_dir: str | Path | None = None, image_size: int | None = None) -> None:

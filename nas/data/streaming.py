@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from nas.core.activity import advance
 from nas.core.text import printable
 from nas.core.values import Shape
 from nas.data.decode import UNIFORMS, RandomCrop, central, inception_crop, require_pillow
@@ -35,6 +36,8 @@ CROP_SCALE = 0.08, 1.0
 TEST_RESIZE = 256 / 224
 """The short side in evaluation, as a multiple of the crop's (arXiv:1512.03385, section 4.1)."""
 MOST_WORKERS = 16
+TOLD_EVERY = 100
+"""Images after which it is told how many are decoded."""
 Read = tuple["Tensor", "Tensor", list[str], dict[tuple[str, int], float]]
 """Images and labels of a batch, and what :meth:`Findings.add` takes."""
 
@@ -169,7 +172,12 @@ class ImageStream:
 
         # threads, since pillow decodes and scales without holding the interpreter's lock
         with ThreadPoolExecutor(_cores()) as pool:
-            found_of = list(pool.map(decode, range(len(self)), chunksize=64))
+            found_of = []
+            for one in pool.map(decode, range(len(self)), chunksize=64):
+                found_of.append(one)
+                if len(found_of) % TOLD_EVERY == 0:
+                    told = f"decoding images, {len(found_of):,} of {len(self):,}"
+                    advance(told, len(found_of), len(self))
         good = np.array([not damaged for damaged, _ in found_of], dtype=bool)
         for ranges in (ranges for _, ranges in found_of if ranges):
             self.findings.add((), ranges)

@@ -10,7 +10,7 @@ from pathlib import Path
 from nas.core.files import real_path
 from nas.core.plugins import load_plugins, naming
 from nas.core.values import Json, Task
-from nas.data.config import DEFAULT_DATASET, default_threads
+from nas.data.config import DEFAULT_DATASET, actual_dataset, default_threads
 from nas.data.streaming import ImageStream
 from nas.engine.config import EPOCHS, NONE, RunConfig, RunOptions, flag
 from nas.engine.executor_factory import default_lag, final_executor, trial_executor
@@ -107,7 +107,7 @@ def with_defaults(options: RunOptions) -> RunConfig:
             data[name] = real_path(data[name])  # so that a run can be resumed from anywhere
     data["plugins"] = [real_path(plugin) for plugin in options.get("plugins", ())]
     if evaluator == "train":
-        data.setdefault("dataset", DEFAULT_DATASET)
+        data = actual_dataset({"dataset": DEFAULT_DATASET, **data})
         inline = options.get("executor", INLINE) == INLINE
         own = os.cpu_count() or 1 if inline else options.get("cpus_per_trial", 1)
         data.setdefault("threads", default_threads(data["dataset"], own))

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from nas.core.plugins import naming
 from nas.core.text import count, duration, hours
 from nas.engine.assemble import SearchParts
 from nas.engine.config import RunConfig
 from nas.engine.loop import TICK
 from nas.engine.random_streams import SEARCH, TRAIN, derive, stream
 from nas.engine.rivals import families_of, final_rows
-from nas.errors import ConfigError
-from nas.executors.config import ExecutorConfig
+from nas.errors import ConfigError, NasError
+from nas.evaluators.train import TrainSettings
+from nas.executors.config import INLINE, ExecutorConfig
 from nas.runs.journal import Event
 from nas.runs.progress import Progress
 from nas.schedulers.base import NONE
@@ -27,6 +31,10 @@ DRAWS = 1_000
 """Architectures that are drawn to find them."""
 COLD = 20.0
 """A measurement of fewer seconds is repeated: what a worker does once, such as reading the images, counts in it."""
+QUICK_SECONDS = 20.0
+"""Seconds after which no more steps are measured before a search."""
+MOST_STEP = 2e10
+"""Multiply-accumulates of a training step that a CPU may take too long for, ten seconds where it is slow."""
 LONG = 300.0
 """A search of more seconds is announced when its first trials are done."""
 
@@ -137,6 +145,10 @@ def forecast(config: RunConfig, parts: SearchParts) -> str:
     if not jobs:
         raise ConfigError(f"forecast: none of {DRAWS:,} sampled networks can be built within the limits")
     executor, trains = parts.executor, config.evaluator == "train"
+    # what would train for too long is measured by its steps
+    by_steps = quick_forecast(config, parts, math.inf)
+    if by_steps is not None and by_steps.seconds * len(jobs) > COLD:
+        return by_steps.text()
     try:
         # one epoch each, or one evaluation where nothing is trained
         first = _run(executor, jobs)
@@ -167,9 +179,47 @@ def forecast(config: RunConfig, parts: SearchParts) -> str:
     return Forecast(config, statistics.fmean(measured), max(1, len(workers)), gpus).text()
 
 
-def _jobs(config: RunConfig, parts: SearchParts) -> Iterator[Job]:
-    """Yield jobs of one epoch for sampled networks within the limits."""
+def quick_forecast(config: RunConfig, parts: SearchParts, affordable: float | None = None) -> Forecast | None:
+    """Return the forecast by a few training steps of a few sampled networks in this process.
+
+    None where that tells nothing, as nothing is trained or trials run elsewhere, and where the MACs of a step are more
+    than ``affordable`` (:data:`MOST_STEP`) on a CPU, or no step could be done. It takes :data:`QUICK_SECONDS`, or the
+    steps that were begun before. Nothing is left behind, and torch's random streams stay as they are.
+    """
+    if config.evaluator != "train" or config.executor.name != INLINE:
+        return None
+    from nas.training.device import find_device
+    from nas.training.trainer import epoch_seconds
+
+    settings, taken = TrainSettings.from_json(parts.settings.job), list[float]()
+    recipe, end = settings.actual_recipe(), time.monotonic() + QUICK_SECONDS
+    most_macs = MOST_STEP if affordable is None else affordable
+    on_gpu = find_device(settings.device).type != "cpu"
+    with suppress(NasError), naming("forecast"):  # trials tell better what is wrong
+        splits = settings.splits()
+        batch = min(recipe.batch_size, len(splits.train))
+        for job in islice(_jobs(config, parts, end), SAMPLES):
+            left = end - time.monotonic()
+            if left <= 0 or job.graph is None or (not on_gpu and 3 * (job.macs or 0) * batch > most_macs):
+                break
+            each = epoch_seconds(
+                job.graph,
+                splits,
+                recipe,
+                device=settings.device,
+                threads=settings.threads,
+                precision=settings.precision,
+                within=left,
+            )
+            taken.append(each)
+    return Forecast(config, statistics.fmean(taken), 1, float(on_gpu)) if taken else None
+
+
+def _jobs(config: RunConfig, parts: SearchParts, end: float = math.inf) -> Iterator[Job]:
+    """Yield jobs of one epoch for sampled networks within the limits, none after the time ``end``."""
     for draw in range(DRAWS):
+        if time.monotonic() > end:
+            return
         architecture = parts.space.sample(stream(config.seed, draw, 0, SEARCH))
         prepared = parts.prepare(architecture)
         # what the search would refuse costs it nothing
@@ -213,7 +263,7 @@ class Announcer:
     def __init__(self, config: RunConfig, trials: Sequence[Trial]) -> None:
         self._config, self._trials = config, trials
         self._before = {trial.index for trial in trials if trial.status == "done"}
-        self._due = config.evaluator == "train"
+        self._due = config.evaluator != "table"
 
     def __call__(self, progress: Progress) -> str:
         """Return the forecast when it is time for it and the search is a long one, else nothing."""
@@ -226,7 +276,8 @@ class Announcer:
         # now that it is known: once, and only where there is something to wait for
         self._due = False
         workers, gpus = max(1, len(progress.workers)), gpus_of(self._config.executor, progress.workers)
-        found = Forecast(self._config, epoch_seconds(own), workers, gpus)
+        each = epoch_seconds(own) if self._config.evaluator == "train" else statistics.fmean(t.seconds for t in own)
+        found = Forecast(self._config, each, workers, gpus)
         return found.text() if found.wall_seconds > LONG else ""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-SEARCH, TRAIN, FINAL, BELOW = 0, 1, 2, 3
-"""The purposes of random streams; those of ``BELOW`` are the seeds of searches that a search is compared with."""
+SEARCH, TRAIN, FINAL, BELOW, CHECK = 0, 1, 2, 3, 4
+"""The purposes of random streams; those of ``BELOW`` are the seeds of searches that a search is compared with, those of
+``CHECK`` samples that are looked at before it begins."""
 
 
 def stream(seed: int, index: int, attempt: int, purpose: int) -> np.random.Generator:

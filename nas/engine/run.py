@@ -17,6 +17,7 @@ from nas.engine.executor_factory import LOGS
 from nas.engine.loop import MAX_DEATHS, Ledger, Loop, fold
 from nas.engine.observers import Checkpoints, ProgressTracker
 from nas.engine.rivals import named, searches_below
+from nas.engine.search_plan import batch_warnings, check_limits
 from nas.errors import ConfigError
 from nas.evaluators import EVALUATORS
 from nas.executors.config import RAY, ExecutorConfig
@@ -30,6 +31,8 @@ from nas.searchers import SEARCHERS
 from nas.space import SPACES
 from nas.types import Architecture, Trial
 
+Announce = Callable[[RunConfig, SearchParts], object]
+"""Takes what a search will do, before it begins."""
 WriteOutputs = Callable[[Path], object]
 """Writes what people read of the run in a folder; where none is given the journal is all that there is."""
 
@@ -71,10 +74,13 @@ class SearchRun:
         write: WriteOutputs | None = None,
         phase: str = SEARCH,
         objects: UserObjects | None = None,
+        announce: Announce | None = None,
     ) -> RunFolder[SearchRun]:
         """Start a new run in ``folder``, which must not exist; nothing is left behind when something is wrong.
 
-        ``objects`` are the parts of it that are Python objects; the journal has what they are called.
+        ``objects`` are the parts of it that are Python objects; the journal has what they are called. ``announce`` is
+        called when everything is checked and nothing is written. Limits that no sampled network meets raise
+        :class:`ConfigError`.
         """
         check_free(folder)
         own = objects or UserObjects()
@@ -82,6 +88,11 @@ class SearchRun:
             config = with_defaults(config)
         config, precision = with_precision(config)
         parts = build_search(config, folder=folder, objects=own)
+        warnings = []
+        if phase == SEARCH:
+            warnings = [check_limits(config, parts), *batch_warnings(config, parts)]
+        if announce is not None:
+            announce(config, parts)
         header: Json = {"config": config.to_json()}
         if precision:
             header["precision"] = precision
@@ -95,7 +106,9 @@ class SearchRun:
             header["class_names"] = list(names)
         header["inputs"] = inputs_of(config, own)
         plan = cls(config, parts, Ledger(parts.lag), write, phase, own)
-        return create_run(folder, plan, header, header["config"], work_folders(config.executor))
+        run = create_run(folder, plan, header, header["config"], work_folders(config.executor))
+        run.warning = "; ".join(filter(None, warnings))
+        return run
 
     @classmethod
     def resume(

@@ -10,6 +10,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from nas.core.activity import doing
 from nas.core.text import count
 from nas.core.values import Json
 from nas.data.splits import ImageSet, ImageStream, Splits, load_splits
@@ -115,7 +116,8 @@ class TrainSettings:
 # two, so that a change of split does not hold every earlier one in memory
 @lru_cache(maxsize=2)
 def _splits(s: TrainSettings) -> Splits:
-    return load_splits(s.dataset, s.data_dir, s.split_seed, s.validation, s.train_images, s.image_size)
+    with doing(f"reading the images of dataset '{s.dataset}'"):
+        return load_splits(s.dataset, s.data_dir, s.split_seed, s.validation, s.train_images, s.image_size)
 
 
 def shared_images(settings: TrainSettings, test: bool = False) -> Json:

@@ -27,7 +27,11 @@ class ExecutorConfig(Config):
     )
     cpus_per_trial: int = option(1, "CPUs of a worker on Ray", least=1, most=MOST_THREADS)
     gpus_per_trial: float | None = option(
-        None, "GPUs of a worker on Ray, such as 0.25; default 1 for trainings where there are any", least=0, metavar="X"
+        None,
+        "GPUs of a worker on Ray, such as 0.25; default 1 for trainings where there are any",
+        least=0,
+        metavar="X",
+        aliases=("gpus_per_worker",),
     )
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 
+from nas.core.activity import doing
 from nas.core.forks import ending_forks
 from nas.core.signals import is_interrupt
 from nas.errors import EvaluationError, NasError, described, one_line
@@ -85,7 +86,8 @@ class InlineExecutor:
         job = self._jobs.popleft()
         # a copy: what an evaluator does to its job, even later by a thread, changes neither this one nor the next
         own = replace(job, settings=deepcopy(job.settings))
-        result, seconds = run_evaluator(self._evaluator, own)
+        with doing(f"trial {job.index}"):
+            result, seconds = run_evaluator(self._evaluator, own)
         self._done, self._seconds = self._done + 1, self._seconds + seconds
         return [Outcome(job.index, result, seconds)]
 

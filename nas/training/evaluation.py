@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.core.activity import advance, doing
 from nas.core.values import ClassCounts
 from nas.data.augment import normalize, tensor
 from nas.data.streaming import ImageStream
@@ -130,7 +131,7 @@ def measure(
     # image by image its label, and whether it was found, which stays on the device until the end
     truth, hits = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.bool)]
     module.eval()
-    with torch.inference_mode():
+    with doing("measuring images"), torch.inference_mode():
         for pixels, labels in batches:
             truth.append(labels)
             pixels, labels = pixels.to(device), labels.to(device)
@@ -147,6 +148,7 @@ def measure(
                 among = among + (logp.topk(TOP, 1).indices == labels[:, None]).sum()
             loss = loss + F.nll_loss(logp, labels, reduction="sum")
             count += len(labels)
+            advance(f"measuring images, {count:,} of {len(images):,}", count, len(images))
     sums = [float(correct), float(among), float(loss), float(count), float(classes > TOP)]
     if labelled <= MOST_CLASSES:
         every, hit = torch.cat(truth), torch.cat([part.cpu() for part in hits])

@@ -28,6 +28,8 @@ OLD_NAMES = {
     "colour": "color_jitter",
 }
 """What recipes of earlier versions call their fields: read everywhere, written nowhere."""
+FEW_STEPS = 5
+"""Epochs of fewer steps are warned of."""
 LATER = ("crop_resize", "crop_central")
 """Fields that the first recipes had not: where they are off, checkpoints and digests stay as those of such recipes."""
 
@@ -197,6 +199,26 @@ class Recipe:
     def for_batch(self, batch_size: int) -> Recipe:
         """Return the recipe for another batch, the learning rate in proportion (arXiv:1706.02677, section 2.1)."""
         return replace(self, batch_size=batch_size, learning_rate=self.learning_rate * batch_size / self.batch_size)
+
+    def batch_warning(self, images: int, remedy: str) -> str:
+        """Return what to know where batches are so large for ``images`` that an epoch has few steps, else nothing.
+
+        ``remedy`` says how a user sets the size of batches, with ``{batch}`` for the number.
+        """
+        steps, batch = images // self.batch_size, self.batch_size
+        if steps >= FEW_STEPS:
+            return ""
+        # the greatest power of two that leaves twice the steps that are few
+        smaller = 2 ** max(0, (images // (2 * FEW_STEPS)).bit_length() - 1)
+        told = (
+            f"batches of {batch:,} are larger than the {images:,} training images: an epoch is one step on all of them"
+        )
+        if steps:
+            rest = images % batch
+            left = f", and {rest:,} drawn at random are left out of each" if rest else ""
+            steps_told = f"{steps} step{'' if steps == 1 else 's'}"
+            told = f"batches of {batch:,} give {steps_told} an epoch on {images:,} training images{left}"
+        return f"{told}; smaller ones train better: {remedy.format(batch=smaller)}"
 
     @property
     def augmentation(self) -> Augmentation:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from nas.core.activity import advance
 from nas.data.augment import Mixed, Targets, batch, draw, tensor
 from nas.data.image_set import ImageSet
 from nas.data.splits import Images
@@ -339,6 +340,8 @@ class EpochLoop:
                 train_step.set_rate(learning_rate(recipe, epoch * steps + step, steps, self.epochs, drops))
                 total += train_step.step(images, targets)
                 self.steps += 1
+                done = epoch * steps + step + 1
+                advance(f"epoch {epoch + 1} of {self.epochs}, step {step + 1} of {steps}", done, self.epochs * steps)
                 if step == steps - 1:
                     break
                 # now and then: is the loss sound, is time left, is a checkpoint due?

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from nas.core.activity import doing
 from nas.core.memory import free_memory
 from nas.core.values import ClassCounts, Json
 from nas.data.splits import Images, Normalization, Splits
@@ -47,6 +48,8 @@ STEPS = 20
 """At most this many steps are measured."""
 SECONDS = 10.0
 """Seconds that this takes, where steps are long: three of them at least."""
+MOST_SECONDS = 30.0
+"""Seconds that it takes at most, with the steps before it, where the first step tells that a machine is very slow."""
 TRIED = 3
 """Steps that predict the seconds of an epoch: the fastest of them, since other work only slows them down."""
 UNSURE, FIRST_UNSURE = 2.0, 10.0
@@ -246,7 +249,8 @@ def fit(
         follow = validation_error if recipe.schedule == "plateau" and "validation" not in train_on else None
         callbacks = Callbacks(hook(after_epoch), hook(before_save), save, SAVE_EVERY, stop, follow)
         loop = EpochLoop(train_step, source, epochs, generator, position, time_limit, callbacks)
-        finished = loop.run()
+        with doing("training"):
+            finished = loop.run()
         synchronize(on)
         seconds = time.perf_counter() - start
         train_step.release()
@@ -296,6 +300,7 @@ class Throughput:
     device: str
 
 
+@doing("measuring a few steps")
 def throughput(
     graph: Graph,
     splits: Splits,
@@ -321,15 +326,17 @@ def throughput(
         last = warm + STEPS
         for number, each in enumerate(_timed_steps(train_step, source, generator, on), 1):
             taken.append(each)
-            if number == warm + 1:  # all must do as many, so they agree on the longest
+            if number in (1, warm + 1):  # all must do as many, so they agree on the mean
                 each = taken[-1] if group is None else group.sum([taken[-1]])[0] / world
-                last = warm + max(3, min(STEPS, int(SECONDS / max(each, 1e-9))))
+                wanted = STEPS if number == 1 else max(3, min(STEPS, int(SECONDS / max(each, 1e-9))))
+                last = min(last, warm + wanted, max(1, int(MOST_SECONDS / max(each, 1e-9))))
             if number >= last:
                 break
-        seconds = statistics.fmean(taken[warm:])
+        seconds = statistics.fmean(taken[warm:] or taken[-1:])
         return Throughput(source.steps, seconds, source.steps * source.batch_size, device_name(on))
 
 
+@doing("measuring a few steps")
 def epoch_seconds(
     graph: Graph,
     splits: Splits,
@@ -339,15 +346,17 @@ def epoch_seconds(
     threads: int | None = None,
     precision: str | None = None,
     limit: float = math.inf,
+    within: float = math.inf,
 ) -> float:
     """Return the seconds that an epoch of a new training will take, by the fastest of :data:`TRIED` steps.
 
-    Where a step tells that they are far more than ``limit``, no more steps are taken. Validation is not counted.
+    Where a step tells that they are far more than ``limit``, or ``within`` seconds have passed, no more steps are
+    taken. Validation is not counted.
     Arguments and errors are those of :func:`fit`; torch's random streams stay as they are.
     """
     from nas.training.cuda_graph import WARM_UP
 
-    on = find_device(device)
+    on, end = find_device(device), time.monotonic() + within
     with prepared(on, threads, False):
         source = batches_of(splits.train, recipe, on)
         _check_memory(graph, recipe, source.batch_size, on)
@@ -359,7 +368,7 @@ def epoch_seconds(
             if number == warm:
                 seconds, unsure = math.inf, UNSURE
             seconds = min(seconds, each * source.steps)
-            if seconds > unsure * limit:
+            if seconds > unsure * limit or time.monotonic() >= end:
                 break
     return seconds
 

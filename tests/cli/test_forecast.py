@@ -94,13 +94,24 @@ def test_a_long_search_is_announced_once_when_its_first_trials_are_done(workers,
     assert "GPU-hours" in said[due - 1]
 
 
-@pytest.mark.parametrize(("changes", "seconds"), [({}, 0.1), ({"evaluator": "own"}, 100.0)])
-def test_short_searches_and_those_without_training_are_not_announced(changes, seconds):
+@pytest.mark.parametrize(("changes", "seconds"), [({}, 0.1), ({"evaluator": "table"}, 100.0)])
+def test_short_searches_and_those_of_a_table_are_not_announced(changes, seconds):
     trials = []
     announce = Announcer(RunConfig.from_json({**TRAININGS.to_json(), **changes}), trials)
     for index in range(9):
         trials.append(trial(index, seconds))
         assert announce(Progress("search", len(trials), 100)) == ""
+
+
+def test_evaluations_of_ones_own_are_announced_by_their_seconds():
+    trials = []
+    announce = Announcer(RunConfig.from_json({**TRAININGS.to_json(), "evaluator": "own"}), trials)
+    said = [announce(Progress("search", 0, 100))]
+    for index in range(2):
+        trials.append(trial(index, 100.0))
+        said.append(announce(Progress("search", len(trials), 100)))
+    assert said[:2] == ["", ""]
+    assert said[2].startswith("forecast: 100 trials x 100 s / 1 worker = 2.8 h")
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ def speedup(monkeypatch):
 def test_slow_trials_are_refused_and_told_of(tmp_path, monkeypatch, capsys):
     calls = count()
     monkeypatch.setattr("nas.training.trainer.epoch_seconds", lambda *_, **how: (0.5, 7.0)[next(calls) % 2])
+    monkeypatch.setattr("nas.engine.forecast.SAMPLES", 0)
     words = ["search", *SMALL, *ALONE, "--trials", "3", "--max-trial-seconds", "2.5", "--results-dir", str(tmp_path)]
     assert main(words) == 0
     assert "2 proposals refused as too slow" in capsys.readouterr().out

@@ -17,7 +17,7 @@ FLAGS = [
     ("flag without command", "--trails 3", "unknown flag '--trails'; did you mean '--trials'?"),
     ("short flag", f"{SEARCH} -t 3", "-t"),
     ("flag of another command", "list spaces --trials 3", "unknown flag '--trials'"),
-    ("flag of another tool", "train resnet18 --lr 0.1", "unknown flag '--lr' (known"),
+    ("flag of another tool", "train resnet18 --lr 0.1", "unknown flag '--lr': 'learning_rate' is a field of a recipe"),
     ("results folder is a file", "train resnet18 --results-dir {out}/file", "Not a directory"),
     ("flag cut short", f"{SEARCH} --trial 3", "did you mean '--trials'?"),
     ("extra word", f"{SEARCH} nasnet", "nasnet"),

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +135,27 @@ def test_the_step_that_captures_is_no_part_of_a_pace(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("nas.training.trainer.begin", lambda *_, **__: (Slow(), torch.Generator()))
     assert throughput(convnet(SPLITS.task), SPLITS, RECIPE).seconds < 0.02
     assert len(steps) == WARM_UP + 1 + STEPS
+
+
+@pytest.mark.parametrize(
+    ("each", "steps", "told"),
+    [
+        (50.0, 1, 50.0),  # the first step alone took longer than all may
+        (9.0, 3, 9.0),
+        (3.0, 5, 3.0),  # two before, three and no more
+        (0.001, 22, 0.001),
+    ],
+)
+def test_the_measurement_of_a_slow_machine_ends_after_half_a_minute(
+    each: float, steps: int, told: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[float] = []
+
+    def timed(*_: object) -> Iterator[float]:
+        while True:
+            taken.append(each)
+            yield each
+
+    monkeypatch.setattr("nas.training.trainer._timed_steps", timed)
+    assert throughput(convnet(SPLITS.task), SPLITS, RECIPE).seconds == pytest.approx(told)
+    assert len(taken) == steps

@@ -104,7 +104,7 @@ class ComparisonRun:
 
         # latencies before the first training, while nothing else of ours runs on this machine
         settings, ledger = self.settings, self.ledger
-        for index, candidate in enumerate(self.candidates):
+        for index, candidate in enumerate(() if settings.no_latency else self.candidates):
             for batch in BATCHES:
                 if run.stopping or (str(index), batch) in ledger.latencies:
                     continue

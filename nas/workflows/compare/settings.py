@@ -11,7 +11,7 @@ from typing import Any, Self
 from nas.core.files import real_path
 from nas.core.options import MOST_DEPTH, MOST_SEEDS, MOST_THREADS, Config, option
 from nas.core.values import Json, Task
-from nas.data.config import DEFAULT_DATASET, DataConfig, default_threads
+from nas.data.config import DEFAULT_DATASET, DataConfig, actual_dataset, default_threads
 from nas.engine.config import EPOCHS, PLACES, flag
 from nas.errors import ConfigError
 from nas.executors.config import INLINE, RAY, ExecutorConfig
@@ -60,6 +60,7 @@ class CompareSettings(Config):
         least=1,
         most=MOST_THREADS,
     )
+    no_latency: bool = option(False, "do not measure how long the networks take for 1 and for 64 images")
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
     plugins: tuple[str, ...] = option(tuple, "Python files with things of the user's own", flag="--plugin")
 
@@ -133,7 +134,8 @@ def settings_from(candidates: tuple[str, ...], given: Mapping[str, Any]) -> Comp
     ``recipes`` are names or files. The epochs are the recipes' own where they agree; without a recipe they are those
     of a search's final comparison.
     """
-    settings = {"dataset": DEFAULT_DATASET, **{name: value for name, value in given.items() if value is not None}}
+    set_by_user = {name: value for name, value in given.items() if value is not None}
+    settings = actual_dataset({"dataset": DEFAULT_DATASET, **set_by_user})
     if "data_dir" in settings:
         settings["data_dir"] = real_path(settings["data_dir"])
     settings["plugins"] = tuple(real_path(plugin) for plugin in settings.get("plugins", ()))

@@ -48,7 +48,8 @@ class ComparisonStatus(Snapshot):
     def facts(self) -> Json:
         """Return everything as JSON data: see :meth:`nas.runs.snapshot.Snapshot.frame`."""
         view, finals = self.view, self.view.ledger.finals
-        measured, latencies = len(view.ledger.latencies), len(view.candidates) * len(BATCHES)
+        measured = len(view.ledger.latencies)
+        latencies = 0 if view.settings.no_latency else len(view.candidates) * len(BATCHES)
         failed = sum(final["score"] is None for final in finals)
         counts = {"done": len(finals) - failed, "failed": failed}
         # latencies come first: no training runs while one is measured
@@ -81,7 +82,7 @@ class ComparisonStatus(Snapshot):
             f"comparison of {count(len(view.candidates), 'candidate')} on {view.settings.dataset}",
             phase=None if self.state in ENDED else phase,
             phases={
-                "latency": {"done": measured, "total": latencies, "counts": {}},
+                **({"latency": {"done": measured, "total": latencies, "counts": {}}} if latencies else {}),
                 "comparison": {"done": len(finals), "total": self.steps, "counts": counts},
             },
             running=[

@@ -9,7 +9,7 @@ from typing import Any, Self
 from nas.core.files import real_path
 from nas.core.options import MOST_DEPTH, MOST_SEEDS, MOST_THREADS, Config, option
 from nas.core.values import Json
-from nas.data.config import DataConfig
+from nas.data.config import DataConfig, actual_dataset
 from nas.errors import ConfigError
 from nas.runs.trust import relocated
 from nas.training.config import NamedRecipe
@@ -34,7 +34,7 @@ class GridTrainingConfig(Config):
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Return how a command line, whose recipe is a name, a file or None, has candidates trained."""
-        given = {name: value for name, value in options.items() if value is not None}
+        given = actual_dataset({name: value for name, value in options.items() if value is not None})
         if "data_dir" in given:
             given["data_dir"] = real_path(given["data_dir"])
         named = NamedRecipe.of(given.get("recipe"), "--recipe", given["dataset"])

@@ -138,9 +138,7 @@ class LocalTrainer(TrainingProcess):
     """Trains in this process, with its checkpoints in ``folder``."""
 
     def __init__(self, settings: TrainingSettings, graph: Graph, folder: Path, initial: bytes = b"") -> None:
-        from nas.evaluators.train import TrainSettings
-
-        super().__init__(settings, graph, TrainSettings.from_json(settings.job).splits(), initial=initial)
+        super().__init__(settings, graph, settings.splits, initial=initial)
         self._folder = folder
 
     def fit(self, tell: Tell, stop: Stop) -> TrainingOutcome:

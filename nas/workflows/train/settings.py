@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.core.files import real_path
 from nas.core.options import MOST_DEPTH, MOST_THREADS, MOST_WORKERS, Config, option
 from nas.core.values import Json, Task
-from nas.data.config import DEFAULT_DATASET, DataConfig, default_threads
+from nas.data.config import DEFAULT_DATASET, DataConfig, actual_dataset, default_threads
 from nas.engine.config import flag
 from nas.errors import ConfigError
 from nas.runs.trust import relocated
@@ -19,10 +19,11 @@ from nas.training.config import NamedRecipe
 from nas.training.published_recipes import check_fit
 from nas.training.recipe import Recipe
 
-ALIASES = {"imagenet": ("folder", 224)}
-"""Names of data as users say them: the dataset and the side of its images."""
 EMA = 0.9999
 """The decay of the average of weights in a transfer (arXiv:1707.07012, appendix A.2, and arXiv:1905.11946)."""
+if TYPE_CHECKING:
+    from nas.data.splits import Splits
+
 ELSEWHERE = ("data_dir", "workers", "ray_address", "gpus_per_worker", "threads", "plugins")
 """Where workers and files are found: a resumed training may have others."""
 
@@ -66,9 +67,11 @@ class TrainingSettings(Config):
         None, "data-parallel processes on Ray, each with its share of every batch", least=1, most=MOST_WORKERS
     )
     ray_address: str | None = option(
-        None, "existing Ray cluster (auto, HOST:PORT); default: workers on this machine", metavar="ADDRESS"
+        None, "existing Ray cluster (auto, HOST:PORT); default: workers on this machine", metavar="HOST:PORT"
     )
-    gpus_per_worker: int | None = option(None, "GPUs of each worker; default 1 where the cluster has GPUs", least=0)
+    gpus_per_worker: int | None = option(
+        None, "GPUs of each worker; default 1 where the cluster has GPUs", least=0, aliases=("gpus_per_trial",)
+    )
     plugins: tuple[str, ...] = option(tuple, "Python files with things of the user's own", flag="--plugin")
     start: dict[str, Any] | None = option(
         None,
@@ -120,6 +123,13 @@ class TrainingSettings(Config):
         found |= {"validation": validation, "threads": self.threads}
         return {"dataset": self.dataset, **{name: value for name, value in found.items() if value is not None}}
 
+    @property
+    def splits(self) -> Splits:
+        """The images, read once per process."""
+        from nas.evaluators.train import TrainSettings
+
+        return TrainSettings.from_json(self.job).splits()
+
     def check(self) -> None:
         """Refuse a recipe or a number of images that does not fit the data."""
         check_fit(self.actual_recipe, "--recipe", self.dataset, self.task.input_shape)
@@ -154,11 +164,8 @@ def settings_from(command: str, default_recipe: str | None, options: Mapping[str
     given = {name: value for name, value in options.items() if value is not None}
 
     # where the images are
-    dataset = given.get("dataset", DEFAULT_DATASET)
-    dataset, size = ALIASES.get(dataset, (dataset, None))
-    given["dataset"] = dataset
-    if size is not None:
-        given.setdefault("image_size", size)
+    given = actual_dataset({"dataset": DEFAULT_DATASET, **given})
+    dataset = given["dataset"]
     if "data_dir" in given:
         given["data_dir"] = real_path(given["data_dir"])
     given["plugins"] = tuple(real_path(plugin) for plugin in given.get("plugins", ()))

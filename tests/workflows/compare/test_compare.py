@@ -355,3 +355,14 @@ def test_workers_on_ray_give_the_same_scores_and_predictions(files):
     assert [r["scores"] for r in there["rows"]] == [r["scores"] for r in here["rows"]]
     assert [e["scores"] for e in there["ensembles"]] == [e["scores"] for e in here["ensembles"]]
     assert there["test_reads"] == 4
+
+
+def test_latencies_are_left_out_where_nobody_wants_them(files, monkeypatch, capsys):
+    monkeypatch.setattr("nas.models.latency.measure_latency", None)  # calling it would be an error
+    found = compare("./linear.json", "./narrow.json", *SHORT[:-1], "1", "--no-latency")
+    assert found["latency"] is None
+    assert found["rows"][0]["latency"] == {"1": None, "64": None}
+    assert events("c", "latency") == []
+    capsys.readouterr()
+    assert main(["status", "c", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["phases"]) == ["comparison"]

@@ -1,0 +1,80 @@
+"""A line for who waits where nothing was printed for a while: what goes on, and how long it will take."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from nas.core.activity import current_activity
+from nas.core.text import printable
+
+FIRST = 5.0
+"""Seconds of silence, and of one activity, before the first line about it."""
+AGAIN = 30.0
+"""Seconds of silence before each further line."""
+EVERY = 1.0
+"""Seconds between two looks."""
+
+
+class SilenceMonitor:
+    """Knows when something was printed last, and what to print when that is long ago.
+
+    Attributes:
+        status: returns the line of a phase that is under way, where none of its activities takes long; empty where a
+            terminal shows all that anyway
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last, self._lines = clock(), 0
+        self.status: Callable[[], str] | None = None
+
+    def printed(self) -> None:
+        """Begin to wait anew, since something was printed."""
+        self._last, self._lines = self._clock(), 0
+
+    def line(self) -> str:
+        """Return what to print now, mostly nothing."""
+        now = self._clock()
+        silent, (doing, since) = now - self._last, current_activity(now)
+        phase = "" if self.status is None else self.status()
+        # an activity is told soon where it takes long, a phase of many short ones now and then
+        long = now - since >= FIRST
+        told = doing if long else phase
+        if (
+            not told
+            or (self.status is not None and not phase)
+            or silent < (FIRST if long and not self._lines else AGAIN)
+        ):
+            return ""
+        self._last, self._lines = now, self._lines + 1
+        return told
+
+
+MONITOR = SilenceMonitor()
+"""That of this process, which carries out one command."""
+
+
+@contextlib.contextmanager
+def told_of_waits() -> Iterator[None]:
+    """Within the block print a line to standard error whenever nothing was printed for a while, about what goes on."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(EVERY):
+            if line := MONITOR.line():
+                with contextlib.suppress(OSError, ValueError):  # a stream that is closed or full ends no work
+                    sys.stderr.write(f"{printable(line)}\n")
+                    sys.stderr.flush()
+
+    MONITOR.printed()
+    thread = threading.Thread(target=watch, name="waits", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(EVERY)
