@@ -33,7 +33,7 @@ class SilenceMonitor:
         self.status: Callable[[], str] | None = None
 
     def printed(self) -> None:
-        """Begin to wait anew, since something was printed."""
+        """Begin to wait again, since something was printed."""
         self._last, self._lines = self._clock(), 0
 
     def line(self) -> str:
