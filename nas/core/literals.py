@@ -15,6 +15,10 @@ from nas.errors import ConfigError, printable
 
 MOST_CHARACTERS = 1 << 20
 """The longest text that is read."""
+MOST_PYTHON = 1 << 18
+"""The longest text that is parsed as Python as a whole; in a longer one calls are looked for."""
+MOST_FORMATTED = 50_000
+"""The same where it has formatted strings, which Python parses in quadratic time."""
 MOST_VALUES = 1 << 17
 """The most values of Python's data; a name that is used counts as if its value were written out."""
 MOST_IN_RANGE = 1_000
@@ -23,11 +27,15 @@ SHOWN = 60
 """Characters of a text that errors show."""
 _CONVERSIONS = ("list", "tuple", "array", "asarray", "dict", "OrderedDict", "int", "str", "int8", "int32", "int64")
 """Calls that are read as their first argument."""
-_CALL = re.compile(r"(?:\b(\w+)\s*=\s*)?\b(?:\w+\.)*(?:Genotype\d?|ModelSpec|Configuration)\(")
+_CALL = re.compile(r"(?:\b(\w{1,99})\s{0,9}=\s{0,9})?\b(?:\w{1,99}\.){0,9}(?:Genotype\d?|ModelSpec|Configuration)\(")
+_CALL_NESTING = 20
+"""The most brackets in each other in a call that is cut out of a text."""
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
-_FENCE = re.compile(r"^\s*```.*$", re.MULTILINE)
-_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
-_CONFIGURATION = re.compile(r"^\s*(\S+), Value: ?(.+?)\s*$", re.MULTILINE)
+# no pattern takes more than linear time, whatever the text: blank lines and repetitions are bounded
+_FORMATTED = re.compile(r"\b[rR]?[fF][rR]?[\"']")
+_FENCE = re.compile(r"^[ \t]*```.*$", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+_CONFIGURATION = re.compile(r"^[ \t]*(\S{1,200}), Value: ?(.{1,200})$", re.MULTILINE)
 """A line of ConfigSpace's older print: ``NAME, Value: 'VALUE'``."""
 _NO_COMMA = re.compile(r"(?<=[\d\]'])\s+(?=[\d\['])")
 """Where numpy prints no comma."""
@@ -69,7 +77,7 @@ def named_values(text: str) -> list[tuple[str, Any]]:
         except ConfigError:
             pass  # a Python literal perhaps
     if lines := _CONFIGURATION.findall(text):
-        return [("", {name: value.strip("'\"") for name, value in lines})]
+        return [("", {name: value.strip(" '\"") for name, value in lines})]
     for form in (text, f"dict({text}\n)", _NO_COMMA.sub(", ", text), f"dict({_NO_COMMA.sub(', ', text)}\n)"):
         if (tree := _parsed(form)) is not None:
             return _values_of(tree.body)
@@ -89,6 +97,8 @@ def shown(value: Any) -> str:
 
 
 def _parsed(text: str) -> ast.Module | None:
+    if len(text) > (MOST_FORMATTED if _FORMATTED.search(text) else MOST_PYTHON):
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a stranger's escapes
@@ -108,7 +118,7 @@ def _balanced(text: str, match: re.Match[str]) -> str:
             open_brackets.pop()
         if not open_brackets:
             return text[start : position + 1].lstrip("= \t\n")
-        if len(open_brackets) > NESTING:
+        if len(open_brackets) > _CALL_NESTING:
             break
     return "("
 

@@ -59,16 +59,16 @@ def is_written(text: str) -> bool:
     return not is_file(text) and _LOOKS.match(text) is not None
 
 
-def read_written(text: str, name: str = "", where: str = "it") -> tuple[str, Noted]:
+def read_written(text: str, name: str = "", where: str = "the text") -> tuple[str, Noted]:
     """Return the network in ``text`` and the name that it has there, as :func:`find_written`; none is ConfigError."""
     found = find_written(text, name, where)
     if found is None:
-        known = ", ".join(f"{NOTATIONS[known].name} ({NOTATIONS[known].about})" for known in NOTATIONS)
-        raise ConfigError(f"{where}: no architecture is written there, found {shown(text)}; read are {known}")
+        known = ", ".join(NOTATIONS)
+        raise ConfigError(f"{where}: no architecture is written there, found {shown(text)} (known notations: {known})")
     return found
 
 
-def find_written(text: str, name: str = "", where: str = "it") -> tuple[str, Noted] | None:
+def find_written(text: str, name: str = "", where: str = "the text") -> tuple[str, Noted] | None:
     """Return the network in ``text`` and the name that it has there ("" for none); None where no notation is found.
 
     ``name`` chooses among several; ``where`` names the text in errors. Nothing of it is executed. A text of several,

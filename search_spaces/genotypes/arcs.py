@@ -29,7 +29,8 @@ HIDDEN_OPERATIONS = {
 }
 """Our names of operations by those of the TensorFlow code of NASNet and AmoebaNet, where "none" passes on."""
 _HIDDEN_FIELDS = ("operations", "hiddenstate_indices", "used_hiddenstates")
-_ENAS_TEXT = re.compile(r"[\d\s,\[\]()]*\d\s+\d[\d\s,\[\]()]*|\[\s*\d+(\s*,\s*\d+){7,}\s*\]")
+_NUMBERS = re.compile(r"[\d\s,\[\]]+")
+_WITHOUT_COMMA = re.compile(r"\d\s+\d")
 _FIXED_ARC = re.compile(r"""fixed_arc\s*=\s*["']?([^"'\n]*)""")
 _COMMENT = re.compile(r"#.*")
 
@@ -40,7 +41,10 @@ def claims_enas(value: Any) -> bool:
         halves = len(value) == 2 and all(isinstance(half, list) for half in value)
         numbers = [number for half in value for number in half] if halves else value
         return len(numbers) >= 8 and all(type(number) is int for number in numbers)
-    return isinstance(value, str) and bool(_ENAS_TEXT.fullmatch(value) or _FIXED_ARC.search(_COMMENT.sub("", value)))
+    if not isinstance(value, str):
+        return False
+    alone = _NUMBERS.fullmatch(value) and _WITHOUT_COMMA.search(value)
+    return alone is not None or _FIXED_ARC.search(_COMMENT.sub("", value)) is not None
 
 
 def read_enas(value: Any) -> Genotype:

@@ -18,7 +18,7 @@ _MATRIX = ("matrix", "module_adjacency", "adjacency_matrix", "adjacency", "adj_m
 _OPS = ("ops", "module_operations", "operations", "labels")
 _NB101_KEYS = re.compile(r"op_node_\d|(op|input)[1-6]")
 """``op_node_0`` beside ``edge_0`` of the ConfigSpace of automl's benchmarks; ``op1`` and ``input1`` of NNI's."""
-_CELL = re.compile(r"(?:\|[^|\s~]+~\d)+\|(?:\+(?:\|[^|\s~]+~\d)+\|)*")
+_CELL = re.compile(r"(?:\|[^|\s~]{1,99}~\d){1,9}\|(?:\+(?:\|[^|\s~]{1,99}~\d){1,9}\|){0,9}")
 _EDGE = re.compile(r"(?:edge_)?(\d)(_|<-)(\d)")
 """``1<-0`` of the benchmark's own code, ``0_1`` of NNI's."""
 NASLIB = {

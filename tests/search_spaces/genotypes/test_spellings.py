@@ -293,6 +293,8 @@ REFUSED = {
     "{" + "1:" * 20_000: "no architecture is written there",
     "#" * 1_100_000 + "\n|": "at most 1,048,576 are read",
     "\n".join(["a0 = [1, 1]", *(f"a{i} = [a{i - 1}, a{i - 1}]" for i in range(1, 64))]): "more than 131,072 values",
+    "x = f'" + "{a}" * 300_000 + "'": "no architecture is written there",
+    "\n" + "a." * 300_000: "no architecture is written there",
     "a = [b]\nb = [a]": "no architecture is written there",
 }
 
