@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nas.core.values import Json
 from nas.errors import ConfigError, EvaluationError
-from nas.evaluators.train import DatasetCache, TrainSettings, notes_of
+from nas.evaluators.train import DatasetCache, TrainSettings, curve_of, notes_of
 from nas.graph import Graph, cost
 from nas.types import Job, Metrics
 
@@ -32,7 +32,7 @@ class FinalResult:
         params: of the network that is measured, without auxiliary heads
         macs: of the same
         module: the trained network
-        notes: see :func:`nas.evaluators.train.notes_of`
+        notes: see :func:`nas.evaluators.train.notes_of`; its learning ``curve`` too
     """
 
     test_accuracy: float
@@ -75,6 +75,7 @@ def train_final(
         keep_predictions=keep,
     )
     total, notes = cost(graph.pruned(("logits",))), notes_of(result, splits, graph, recipe)
+    notes["curve"] = curve_of(result.history)
     return FinalResult(result.accuracy, result.loss, result.seconds, total.params, total.macs, result.module, notes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,17 +11,14 @@ import tomli_w
 from nas.core.files import write_atomic, write_json
 from nas.core.text import count, elsewhere, printable_lines
 from nas.core.values import Json
-from nas.report.html.charts import Chart, Figure, Point, linear_axis, log_axis
+from nas.report.html.charts import Figure, Point
+from nas.report.html.learning_curves import Curve, curves_figure
 from nas.report.html.page import page, recipe_facts
 from nas.report.markdown import escaped, escaped_sentence, markdown_table
 from nas.workflows.command_words import recipe_file, training_command
 from nas.workflows.train.view import KIND, TrainingView, epoch_table, facts, load_training, result_line, size_line
 
 KINDS = {"train": "Training", "transfer": "Transfer", "finetune": "Fine-tuning"}
-LOG_FROM = 30.0
-"""A loss that falls by this factor has a logarithmic axis."""
-Curve = tuple[str, str, Sequence[Point]]
-"""A style, a name, and the values by epoch."""
 
 
 def write_training(folder: Path) -> TrainingView:
@@ -159,24 +156,11 @@ def _figures(view: TrainingView) -> list[Figure]:
         found = [(e["number"], e["validation"][name]) for e in view.epochs if "validation" in e]
         return [(number, value) for number, value in found if value is not None]
 
-    losses: list[Curve] = [("search", "training loss", [(e["number"], e["loss"]) for e in view.epochs])]
-    losses.append(("random", "validation loss", validation("loss")))
-    accuracies: list[Curve] = [("random", "validation top-1", validation("accuracy"))]
-    accuracies.append(("handcrafted", "validation top-5", validation("top5")))
+    losses = [Curve("search", "training loss", [(e["number"], e["loss"]) for e in view.epochs])]
+    losses.append(Curve("random", "validation loss", validation("loss")))
+    accuracies = [Curve("random", "validation top-1", validation("accuracy"))]
+    accuracies.append(Curve("handcrafted", "validation top-5", validation("top5")))
     pictures = (("Loss", "loss", losses), ("Validation accuracy", "accuracy, %", accuracies))
-    found = [(heading, label, [curve for curve in curves if curve[2]]) for heading, label, curves in pictures]
-    return [_figure(view, heading, label, curves) for heading, label, curves in found if curves]
-
-
-def _figure(view: TrainingView, heading: str, label: str, curves: Sequence[Curve]) -> Figure:
-    values = [value for *_, points in curves for _, value in points]
-    steep = label == "loss" and min(values) > 0 and max(values) > LOG_FROM * min(values)
-    axis = (log_axis if steep else linear_axis)(values, label)
-    chart = Chart(linear_axis([view.settings.epochs], "epoch", counts=True), axis)
-    legend = []
-    for style, name, points in curves:
-        chart = chart.path(points, style, name)
-        when = "in the end" if view.status == "finished" else f"after epoch {points[-1][0]:.0f}"
-        legend.append((f"line {style}", f"{name}: {points[-1][1]:.4g} {when}"))
-    title = f"{heading} by epoch: {'; '.join(text for _, text in legend)}"
-    return Figure(f"{heading} by epoch", chart, title, tuple(legend))
+    found = [(heading, label, [curve for curve in curves if curve.points]) for heading, label, curves in pictures]
+    epochs, ended = view.settings.epochs, view.status == "finished"
+    return [curves_figure(heading, label, curves, epochs, ended) for heading, label, curves in found if curves]
