@@ -45,7 +45,7 @@ class MeasuredOn:
 
 
 def reads_text(trainings: int, reads: int) -> str:
-    """Say how often the test split was read for so many ``trainings`` that are recorded.
+    """Say how often the test split was read for the ``trainings`` that are recorded.
 
     A read is in the journal before the training whose end it is, so one that was tried again counts as two.
     """

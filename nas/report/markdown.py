@@ -40,7 +40,7 @@ def report_text(view: RunView, figures: Sequence[str], left_out: Sequence[str] =
     parts = [
         f"# {view.folder.name}: {escaped(search_name(view.config))} in the space {code(view.config.space.name)}",
         f"Status: **{view.status}**. {evaluations}; test scores read: {ledger.test_reads}.\n{found}",
-        *map(_notice, notices(view)),
+        *map(notice_text, notices(view)),
         "\n".join(view.input_changes),
         _final_section(view),
         *(f"![{figure}]({figure})" for figure in figures),
@@ -52,7 +52,7 @@ def report_text(view: RunView, figures: Sequence[str], left_out: Sequence[str] =
         *_problem_sections(view),
         _recipe_section(view),
         _method_section(view),
-        _next_section(view),
+        steps_section(next_steps(view)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -111,7 +111,7 @@ def _top_section(view: RunView) -> str:
         return ""
     lines, close = ["## Best trials", "", *markdown_table(head, "rrrrrrrl", cells)], too_close(view)
     lines += ["", told] if (told := validation_text(view)) else []
-    return "\n".join([*lines, *(["", _notice(close)] if close is not None else [])])
+    return "\n".join([*lines, *(["", notice_text(close)] if close is not None else [])])
 
 
 def _front_section(view: RunView) -> str:
@@ -193,7 +193,8 @@ def _recipe_section(view: RunView) -> str:
     return "\n\n".join(lines)
 
 
-def _notice(notice: Notice) -> str:
+def notice_text(notice: Notice) -> str:
+    """Return a warning and what to try as Markdown."""
     return "\n\n".join([f"> {escaped_sentence(notice.text)}", *map(_step, notice.steps)])
 
 
@@ -202,8 +203,9 @@ def _step(step: Step) -> str:
     return f"{escaped_sentence(step.text)}\n\n````sh\n{printable_lines(step.command)}\n````"
 
 
-def _next_section(view: RunView) -> str:
-    return "\n\n".join(["## What to do next", *map(_step, next_steps(view))]) if next_steps(view) else ""
+def steps_section(steps: Sequence[Step]) -> str:
+    """Return the section of what to do next; empty where there is nothing."""
+    return "\n\n".join(["## What to do next", *map(_step, steps)]) if steps else ""
 
 
 def _method_section(view: RunView) -> str:

@@ -135,8 +135,11 @@ def too_close(view: RunView) -> Notice | None:
         f"{'is' if near == 1 else 'are'} within {apart:.2g} points of the best, which is "
         f"{'one image' if apart == on.point else 'one standard error'}."
     )
-    finalists = _again(view, f"--finalists {min(near + 1, 5)}")
-    steps = [Step("Train the best again, longer and with another seed:", finalists)]
+    steps, config = [], view.config
+    alone = config.searcher.name != "nsga2" and config.max_seconds is None and not config.finalists.count
+    if alone and config.trials > 2:
+        finalists = _again(view, f"--finalists {min(near + 1, 5, config.trials - 1)}")
+        steps.append(Step("Train the best again, longer and with another seed:", finalists))
     train = view.image_counts.get("train", 0)
     if train > 2 * MORE_IMAGES * on.images:
         more = _again(view, f"--validation-images {MORE_IMAGES * on.images}")

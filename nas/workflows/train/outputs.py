@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tomli_w
 
 from nas.core.files import write_atomic, write_json
-from nas.core.text import count, elsewhere, printable_lines
+from nas.core.text import count, elsewhere, printable_lines, quoted
 from nas.core.values import Json
 from nas.report.html.charts import Figure, Point
 from nas.report.html.learning_curves import Curve, curves_figure
 from nas.report.html.page import page, recipe_facts
-from nas.report.markdown import escaped, escaped_sentence, markdown_table
+from nas.report.markdown import escaped, escaped_sentence, markdown_table, steps_section
+from nas.report.next_steps import LONGER, Step
 from nas.workflows.command_words import recipe_file, training_command
 from nas.workflows.train.view import KIND, TrainingView, epoch_table, facts, load_training, result_line, size_line
 
@@ -110,6 +111,21 @@ def _sections(view: TrainingView) -> Iterator[str]:
         ["## How it was done\n", *(f"- {escaped_sentence(fact)}" for fact in [*facts(view), ", ".join(where)])]
     )
     yield f"## Settings\n\n```toml\n{_toml(view)}\n```"
+    yield steps_section(next_steps(view))
+
+
+def next_steps(view: TrainingView) -> list[Step]:
+    """Return what can be done with a training, each with its command."""
+    name, where = quoted(view.folder.name), elsewhere(view.folder)
+    if view.status != "finished":
+        return [Step("Go on with the training:", f"nas resume {name}{where}")]
+    longer = training_command(replace(view.settings, epochs=LONGER * view.settings.epochs))
+    # how a fine-tuning chose its frozen layers is not in its settings
+    first = (
+        [Step("Train it for longer, from scratch:", " ".join(longer) + where)] if view.settings.start is None else []
+    )
+    export = f"nas export {name} -o {quoted(f'{view.folder.name}-export')}{where}"
+    return [*first, Step("Take it away, as source, weights and ONNX:", export)]
 
 
 def _toml(view: TrainingView) -> str:
@@ -145,6 +161,7 @@ def training_html(view: TrainingView) -> str:
         "text": text,
         "recipe_facts": recipe_facts("training", recipe, settings.epochs, view.network.get("not_applied", ())),
         "toml": _toml(view),
+        "next_steps": next_steps(view),
     }
     return page("training.html.j2", context)
 
