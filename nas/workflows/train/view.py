@@ -128,11 +128,12 @@ def result_line(view: TrainingView) -> str:
         last = f", loss {view.epochs[-1]['loss']:.4g}" if view.epochs else ""
         return f"{len(view.epochs)} of {count(settings.epochs, 'epoch')}{last}; the test split is not measured yet"
     top5 = "" if found["top5"] is None else f", top-5 {found['top5']:.2f} %"
-    on, why = MeasuredOn.of(found.get("notes", {}).get("images", {}), "test"), ""
-    if on is not None:
-        ends = accuracy_interval([found["top1"]], on.images)
-        why = f" (95 % interval {interval_text(ends)}, Wilson's for {on.images:,} images; chance level {on.chance:.4g})"
-    return f"test split: top-1 {found['top1']:.2f} %{why}{top5}, loss {found['loss']:.4f}"
+    result = f"test split: top-1 {found['top1']:.2f} %{top5}, loss {found['loss']:.4f}"
+    on = MeasuredOn.of(found.get("notes", {}).get("images", {}), "test")
+    if on is None:
+        return result
+    ends = interval_text(accuracy_interval([found["top1"]], on.images))
+    return f"{result}; top-1 95 % interval {ends} (Wilson, {on.images:,} images), chance level {on.chance:.4g} %"
 
 
 def epoch_table(view: TrainingView) -> tuple[list[str], list[list[str]], int]:

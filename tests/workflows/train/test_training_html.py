@@ -171,7 +171,7 @@ def test_the_result_of_a_training_has_the_interval_of_its_test_images() -> None:
     view = whole()
     events = [{**e, "top1": 95.0, "notes": {"images": counts}} if e["event"] == "trained" else e for e in view.events]
     told = result_line(replace(view, events=events))
-    assert "95.00 % (95 % interval 92.21 to 96.81, Wilson's for 359 images; chance level 10.31)" in told
+    assert "top-1 95 % interval 92.21 to 96.81 (Wilson, 359 images), chance level 10.31 %" in told
     assert "interval" not in result_line(view)
 
 
