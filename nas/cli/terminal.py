@@ -22,6 +22,7 @@ from nas.core.text import PHASES, STEPS, clock, count, duration, elsewhere, hour
 from nas.core.values import Json
 from nas.engine.config import flag
 from nas.errors import TOO_SLOW
+from nas.report.next_steps import notices
 from nas.report.run_view import RunView
 from nas.report.verdict import few_seeds_note, search_verdicts
 
@@ -162,6 +163,8 @@ def show_result(view: RunView) -> None:
         say(f"best: trial {best.index}, reward {best.reward:.4g}{size}")
     else:
         say(_nothing_found(view))
+    for notice in notices(view):
+        say(f"warning: {notice.text.replace('**', '').replace('`', '')} What to try: see the report.")
     rows = view.scores()
     if rows:
         columns = view.config.table

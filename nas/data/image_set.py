@@ -207,6 +207,19 @@ class Splits:
         return tuple(self._findings.damaged)
 
     @property
+    def counts(self) -> dict[str, int]:
+        """The number of classes, of the images of each split, and of those of its commonest class.
+
+        The test split is not read for it: it is among them once it was.
+        """
+        found = {"classes": self.classes}
+        for name in ("train", "validation", "test"):
+            part = self.__dict__.get(name)
+            if part is not None:
+                found |= {name: len(part), f"{name}_commonest": int(np.bincount(part.labels).max())}
+        return found
+
+    @property
     def remarks(self) -> dict[str, str]:
         """What a reader of scores must know of the images read so far, a sentence each by its topic."""
         found = self._findings

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nas.core.values import Json
 from nas.errors import ConfigError, EvaluationError
-from nas.evaluators.train import DatasetCache, TrainSettings, notes_of
+from nas.evaluators.train import DatasetCache, TrainSettings, curve_of, notes_of
 from nas.graph import Graph, cost
 from nas.types import Job, Metrics
 
@@ -32,8 +32,8 @@ class FinalResult:
         params: of the network that is measured, without auxiliary heads
         macs: of the same
         module: the trained network
-        notes: see :func:`nas.evaluators.train.notes_of`; also the ``normalization`` of pixels, and the images of the
-            test split ``per_class``, where they were counted, as :class:`nas.core.values.ClassCounts`
+        notes: see :func:`nas.evaluators.train.notes_of`; also the ``normalization`` of pixels, the learning ``curve``,
+            and the images of the test split ``per_class``, where they were counted, as :class:`nas.core.values.ClassCounts`
     """
 
     test_accuracy: float
@@ -79,6 +79,7 @@ def train_final(
     notes["normalization"] = result.normalization.to_json()
     if result.per_class is not None:
         notes["per_class"] = result.per_class.to_json()
+    notes["curve"] = curve_of(result.history)
     return FinalResult(result.accuracy, result.loss, result.seconds, total.params, total.macs, result.module, notes)
 
 

@@ -27,6 +27,8 @@ RECORDED = ("val_accuracy", "val_loss", "train_loss", "epochs_trained", "peak_me
 """The values of a trained trial beside its reward."""
 SHOWN = 10
 """How many damaged files are named."""
+MOST_POINTS = 200
+"""Epochs of a learning curve that are noted, at most."""
 
 
 @dataclass(frozen=True)
@@ -266,13 +268,14 @@ def within_seconds(graph: Graph, splits: Splits, settings: TrainSettings, epochs
 
 
 def notes_of(result: TrainResult, splits: Splits, graph: Graph, recipe: Recipe) -> Json:
-    """Return the notes of a training as JSON: ``trained_on``, and where there are any those of the data.
+    """Return the notes of a training as JSON: ``trained_on``, ``images``, and where there are any those of the data.
 
-    ``trained_on`` holds the device and the backend's options that were on, ``plateau_of`` what a plateau schedule
+    ``trained_on`` holds the device and the backend's options that were on, ``images`` are the
+    :attr:`nas.data.image_set.Splits.counts`, ``plateau_of`` is what a plateau schedule
     followed; see :func:`data_notes`; ``not_applied`` is what the recipe asks for and the network has no place for.
     """
     on = [name for name, value in result.backend.to_json().items() if value]
-    notes: Json = {"trained_on": {"device": result.device, "switches": on}}
+    notes: Json = {"trained_on": {"device": result.device, "switches": on}, "images": splits.counts}
     notes |= data_notes(splits)
     if recipe.schedule == "plateau":
         notes["plateau_of"] = plateau_of(result.errors)
@@ -288,6 +291,13 @@ def data_notes(splits: Splits) -> Json:
     damaged, remarks = splits.damaged, splits.remarks
     notes: Json = {"damaged": {"count": len(damaged), "first": sorted(damaged)[:SHOWN]}} if damaged else {}
     return {**notes, "remarks": remarks} if remarks else notes
+
+
+def curve_of(history: Sequence[float]) -> list[list[float]]:
+    """Return (epoch, mean training loss) of up to :data:`MOST_POINTS` epochs, evenly spread, the first and the last."""
+    points = min(len(history), MOST_POINTS)
+    places = [round(i * (len(history) - 1) / max(1, points - 1)) for i in range(points)]
+    return [[place + 1, float(f"{history[place]:.6g}")] for place in places]
 
 
 def plateau_of(errors: Sequence[float]) -> str:

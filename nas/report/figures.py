@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -16,7 +16,7 @@ from nas.core.files import write_atomic
 from nas.core.text import printable_lines
 from nas.report.html.charts import Figure
 from nas.report.html.page import TEMPLATES
-from nas.report.html.search_figures import cost_figures, drawn, progress_figures
+from nas.report.html.search_figures import cost_figures, curve_figures, drawn, progress_figures
 from nas.report.run_view import RunView
 
 WIDTH, PLOT = 760, 320
@@ -34,8 +34,14 @@ def draw_figures(view: RunView, folder: Path, problems: list[str] | None = None)
     ``problems`` gets a sentence on each figure that cannot be drawn or written.
     """
     told = [] if problems is None else problems
-    progress = drawn(view, "progress", lambda view: _write(view, folder / "progress.svg", progress_figures(view)), told)
-    return progress + drawn(view, "cost", lambda view: _write(view, folder / "cost.svg", cost_figures(view)), told)
+    found: list[str] = []
+    for name, figures in (("progress", progress_figures), ("cost", cost_figures), ("curves", curve_figures)):
+
+        def draw(view: RunView, name: str = name, of: Callable[[RunView], list[Figure]] = figures) -> list[str]:
+            return _write(view, folder / f"{name}.svg", of(view))
+
+        found += drawn(view, name, draw, told)
+    return found
 
 
 def _write(view: RunView, path: Path, figures: Sequence[Figure]) -> list[str]:
@@ -61,7 +67,7 @@ def standalone(figure: Figure) -> str:
     # Legend and note below the labels of the axis, one line each; SVG does not wrap words by itself.
     y = top + PLOT + 66
     for style, text in figure.legend:
-        line = style.startswith("line")
+        line = style.startswith(("line", "level"))
         mark = f'<line x1="{MARGIN}" x2="{MARGIN + 16}" y1="{y - 4}" y2="{y - 4}"/>' if line else ""
         mark = mark or f'<circle cx="{MARGIN + 8}" cy="{y - 4}" r="5"/>'
         lines = textwrap.wrap(text, COLUMNS) or [""]

@@ -14,8 +14,9 @@ from nas.report.classes import ClassTable
 from nas.report.decision_importance import importance
 from nas.report.front import front_table
 from nas.report.html.page import grouped, recipe_facts
+from nas.report.next_steps import Notice, Step, next_steps, notices, too_close, validation_text
 from nas.report.run_view import RunView
-from nas.report.verdict import few_seeds_note, search_verdicts
+from nas.report.verdict import few_seeds_note, interval_note, interval_text, search_verdicts
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])")
 _CODE_OR_TAG = re.compile(r"`[^`]+`|[\\`\[\]<>|~&$]")
@@ -40,6 +41,7 @@ def report_text(view: RunView, figures: Sequence[str], left_out: Sequence[str] =
     parts = [
         f"# {view.folder.name}: {escaped(search_name(view.config))} in the space {code(view.config.space.name)}",
         f"Status: **{view.status}**. {evaluations}; test scores read: {ledger.test_reads}.\n{found}",
+        *map(notice_text, notices(view)),
         "\n".join(view.input_changes),
         _final_section(view),
         class_section(view.class_table),
@@ -52,6 +54,7 @@ def report_text(view: RunView, figures: Sequence[str], left_out: Sequence[str] =
         *_problem_sections(view),
         _recipe_section(view),
         _method_section(view),
+        steps_section(next_steps(view)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -69,20 +72,21 @@ def _final_section(view: RunView) -> str:
     if config.evaluator == "train":
         what, seeds = "Test accuracy, %", count(len(rows[0].scores + rows[0].failures), "seed")
         under = f"under one recipe, {count(config.comparison.epochs, 'epoch')}, {seeds}"
-        how = f"Trained from scratch on train + validation {under}, tested once each."
+        how = f"Trained from scratch on train + validation {under}, {view.tested}."
 
     # The table, what its differences are worth, and what this number of seeds can prove.
-    head = ["network", escaped(what), "spread", "parameters", "MACs", "seconds a training"]
-    cells = [
-        [escaped(row.name), *row.shown(), grouped(row.params), grouped(row.macs), f"{row.seconds:.1f}"] for row in rows
-    ]
+    head = ["network", escaped(what), "spread", "95 % interval", "parameters", "MACs", "seconds a training"]
+    cells = []
+    for row in rows:
+        sizes = [grouped(row.params), grouped(row.macs), f"{row.seconds:.1f}"]
+        cells.append([escaped(row.name), *row.shown(), interval_text(row.interval), *sizes])
     if any(row.latency is not None for row in rows):  # on one thread of this CPU
         head = [*head, "ms an image"]
         cells = [[*cell, f"{row.latency or 0:.3g}"] for cell, row in zip(cells, rows, strict=True)]
     table = markdown_table(head, "l" + "r" * (len(head) - 1), cells)
     lines = ["## Final comparison", "", how, "", *table, ""]
     lines += [f"- {escaped_sentence(verdict.text)}" for verdict in search_verdicts(view)]
-    worth = few_seeds_note(rows)
+    worth = " ".join(filter(None, (interval_note(rows), few_seeds_note(rows))))
     return "\n".join([*lines, *(["", worth] if worth else []), *remarks])
 
 
@@ -105,7 +109,11 @@ def _top_section(view: RunView) -> str:
         numbers = [str(rank), str(t.index), str(t.proposal.epochs), f"{t.reward:.4g}", grouped(t.params)]
         cells.append([*numbers, grouped(t.macs), f"{seconds:.2f}", code(t.key[:8])])
     head = ["rank", "trial", "epochs", "reward", "parameters", "MACs", "seconds", "key"]
-    return "\n".join(["## Best trials", "", *markdown_table(head, "rrrrrrrl", cells)]) if cells else ""
+    if not cells:
+        return ""
+    lines, close = ["## Best trials", "", *markdown_table(head, "rrrrrrrl", cells)], too_close(view)
+    lines += ["", told] if (told := validation_text(view)) else []
+    return "\n".join([*lines, *(["", notice_text(close)] if close is not None else [])])
 
 
 def _front_section(view: RunView) -> str:
@@ -195,6 +203,21 @@ def _recipe_section(view: RunView) -> str:
             text += f" {view.precision}"
         lines.append(text)
     return "\n\n".join(lines)
+
+
+def notice_text(notice: Notice) -> str:
+    """Return a warning and what to try as Markdown."""
+    return "\n\n".join([f"> {escaped_sentence(notice.text)}", *map(_step, notice.steps)])
+
+
+def _step(step: Step) -> str:
+    # a fence that is longer than any within
+    return f"{escaped_sentence(step.text)}\n\n````sh\n{printable_lines(step.command)}\n````"
+
+
+def steps_section(steps: Sequence[Step]) -> str:
+    """Return the section of what to do next; empty where there is nothing."""
+    return "\n\n".join(["## What to do next", *map(_step, steps)]) if steps else ""
 
 
 def _method_section(view: RunView) -> str:

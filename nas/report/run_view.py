@@ -16,8 +16,9 @@ from nas.core.values import Json
 from nas.engine.config import RunConfig, config_of
 from nas.engine.loop import Ledger, fold
 from nas.errors import TOO_SLOW
+from nas.report.chance import MeasuredOn, reads_text
 from nas.report.classes import ClassAccuracy, ClassTable, class_accuracies, class_table
-from nas.report.statistics import Interval, mean_interval
+from nas.report.statistics import Interval, accuracy_interval
 from nas.runs.event_fields import class_names_of
 from nas.runs.inputs import accepted_changes
 from nas.runs.journal import Event, stream
@@ -51,6 +52,8 @@ class Score:
     """The number of each score's seed; where not given 0, 1, 2, ..."""
     latency: float | None = None
     """Milliseconds that one image takes; None where that was not measured."""
+    images: int | None = None
+    """Test images of a training; None where that is not known, and of a table."""
 
     @property
     def style(self) -> str:
@@ -69,8 +72,8 @@ class Score:
 
     @property
     def interval(self) -> Interval | None:
-        """95 % interval of the mean; None for fewer than two scores."""
-        return mean_interval(self.scores)
+        """95 % interval of the mean over the seeds; of a single score that of its test images, None without these."""
+        return accuracy_interval(self.scores, self.images) if len(self.scores) > 1 or self.images else None
 
     @property
     def spread(self) -> float:
@@ -174,6 +177,21 @@ class RunView:
         found = [note["trained_on"] for note in self.notes if "trained_on" in note]
         return sorted({f"{one['device']} ({', '.join(one['switches'])})" for one in found})
 
+    @property
+    def image_counts(self) -> Json:
+        """How many images the splits have, as the latest trainings noted it; empty where none did."""
+        return {name: number for note in self.notes for name, number in note.get("images", {}).items()}
+
+    @property
+    def validation(self) -> MeasuredOn | None:
+        """What rewards are measured on; None where they are no accuracies, or the images were not counted."""
+        return MeasuredOn.of(self.image_counts, "validation")
+
+    @property
+    def tested(self) -> str:
+        """How often the test split was read for the trainings of the final comparison, of which equal ones are one."""
+        return reads_text(len({(e["key"], e["number"]) for e in self.ledger.finals}), self.ledger.test_reads)
+
     def plateau_of(self, final: bool) -> str:
         """Return what the plateau schedule of the trials, or the final trainings, followed; empty for another one."""
         found = {note["plateau_of"] for note in self.notes if "plateau_of" in note and ("role" in note) == final}
@@ -241,6 +259,8 @@ class RunView:
     def scores(self) -> list[Score]:
         """Return the final comparison, best mean first."""
         grouped: dict[str, list[Json]] = defaultdict(list)
+        test = MeasuredOn.of(self.image_counts, "test")
+        images = None if test is None else test.images
         for event in self.ledger.finals:
             grouped[event["role"]].append(event)
         rows = []
@@ -251,7 +271,7 @@ class RunView:
             failures = tuple(e["failure"] for e in events if e["score"] is None)
             latency = self.ledger.latencies.get(role, {}).get("milliseconds")
             size = first["params"], first["macs"]
-            rows.append(Score(role, first["name"], scores, *size, seconds, failures, seeds, latency))
+            rows.append(Score(role, first["name"], scores, *size, seconds, failures, seeds, latency, images))
         return sorted(rows, key=lambda row: -row.mean)
 
 

@@ -99,6 +99,17 @@ def verdicts(rows: Sequence[Score], unit: str = "points", rivals: bool = False) 
     return found
 
 
+def interval_note(rows: Sequence[Score]) -> str:
+    """Say what the intervals of final scores are, and what they leave out; nothing where there are none."""
+    images = next((row.images for row in rows if row.images), None)
+    if not any(row.interval for row in rows):
+        return ""
+    if all(len(row.scores) < 2 for row in rows):
+        return f"Intervals are Wilson's for {images:,} test images; the noise of seeds is not in them."
+    note = "Intervals of means over seeds are Student's on the logit scale."
+    return f"{note} One of {images:,} test images is worth {100 / images:.2g} points." if images else note
+
+
 def few_seeds_note(rows: Sequence[Score]) -> str:
     """Say how the final comparison was tested; nothing where every network has a single score."""
     seeds = max((len(row.scores) for row in rows), default=0)
@@ -119,8 +130,8 @@ def sentence(d: Difference, unit: str = "points") -> str:
 def how_tested(seeds: int, least: float | None) -> str:
     """Say what intervals and p-values are, and what ``seeds`` can prove; ``least`` is the least p-value of signs."""
     text = (
-        "Intervals are those of a paired bootstrap stretched to Student's width; p is the larger of theirs and of "
-        "Student's paired test, corrected for all differences here (Holm)."
+        "Intervals of differences are those of a paired bootstrap stretched to Student's width; p is the larger of "
+        "theirs and of Student's paired test, corrected for all differences here (Holm)."
     )
     if seeds > 1 and least is not None and least > 0.05:
         text += (

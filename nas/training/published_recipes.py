@@ -178,4 +178,7 @@ def _read(value: str | Mapping[str, object] | None, dataset: str) -> tuple[str, 
     base = data.get("base")
     if base is not None and not isinstance(base, str):
         raise ConfigError(f"recipe: base must be the name of a recipe, found {base!r}")
-    return name, Recipe.from_json(own if base is None else {**named_recipe(base).to_json(), **own})
+    if base is None:
+        return name, Recipe.from_json(own)
+    begun = default_recipe(dataset) if base == DEFAULT else named_recipe(base)
+    return name, Recipe.from_json({**begun.to_json(), **own})

@@ -19,7 +19,7 @@ from nas.report.html.search_report import html_text
 from nas.report.lineage import lineage
 from nas.report.rank_correlation import interval, rankings
 from nas.report.run_view import load_view
-from nas.report.statistics import mean_interval
+from nas.report.statistics import accuracy_interval
 from nas.report.write import write_outputs
 from nas.runs.journal import Journal
 from nas.space import SPACES
@@ -113,7 +113,7 @@ def test_the_report_says_what_the_journal_says(run):
         assert row.name in said
         assert f"{row.mean:.2f}" in said
         assert all(f"{score:.2f}" in said for score in row.scores)
-        ends = mean_interval(row.scores)
+        ends = accuracy_interval(row.scores)
         assert f"{ends.low:.2f} to {ends.high:.2f}" in said
     for number in ("70.12", "12.3 k", "679 k", "5 evaluations", "9 (3 scores of search", "1 diverged"):
         assert number in said

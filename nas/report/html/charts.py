@@ -173,8 +173,16 @@ class Chart:
     def path(self, points: Sequence[Point], style: str, title: str) -> Chart:
         """Add straight lines through ``points``, and a small dot at each where they are few enough to be told apart."""
         lines = "".join(self._line(a, b) for a, b in pairwise(points))
-        dots = "".join(self._dot(p, 2.6) for p in points) if len(points) <= MOST_KNOTS else ""
+        radius = 4.0 if len(points) == 1 else 2.6  # a single point has no line
+        dots = "".join(self._dot(p, radius) for p in points) if len(points) <= MOST_KNOTS else ""
         return self._with(f'<g class="line {style}"><title>{escape(title)}</title>{lines}{dots}</g>')
+
+    def level(self, y: float, style: str, title: str) -> Chart:
+        """Add a dashed line across the picture at ``y``, where that is on the axis."""
+        if not self.y.low <= y <= self.y.high:
+            return self
+        line = self._line((self.x.low, y), (self.x.high, y))
+        return self._with(f'<g class="level {style}"><title>{escape(title)}</title>{line}</g>')
 
     def label(self, point: Point, text: str, away: float, shift: float = 0.0) -> Chart:
         """Add a short text ``away`` pixels above and beside a point, which itself is moved by ``shift``."""
@@ -253,6 +261,11 @@ def strip(axis: Axis, values: Sequence[float], ends: Sequence[float], style: str
     parts += [f'<line class="seed" x1="{x}" x2="{x}" y1="15%" y2="85%"/>' for x in places]
     parts.append(f'<circle class="mean" cx="{mean}" cy="50%" r="5"/></svg>')
     return Markup(printable("".join(parts)))
+
+
+def dot_radius(count: int) -> float:
+    """Return the radius, pixels, of each of ``count`` dots of a cloud: few are seen, many do not hide each other."""
+    return 4.5 if count <= 40 else 3.2 if count <= 400 else 2.4
 
 
 def radius_of(sizes: Iterable[float | None], largest: float = LARGEST) -> Callable[[float | None], float]:

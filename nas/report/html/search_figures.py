@@ -14,7 +14,19 @@ from nas.core.text import UNITS
 from nas.engine.config import search_name
 from nas.engine.loop import Ledger
 from nas.errors import ConfigError
-from nas.report.html.charts import COST_LABELS, Chart, Figure, linear_axis, log_axis, radius_of, shifts, short, strip
+from nas.report.html.charts import (
+    COST_LABELS,
+    Chart,
+    Figure,
+    dot_radius,
+    linear_axis,
+    log_axis,
+    radius_of,
+    shifts,
+    short,
+    strip,
+)
+from nas.report.html.learning_curves import Curve, curves_figure
 from nas.report.rank_correlation import Ranking, rankings
 from nas.report.run_view import RunView, Score, scored
 from nas.report.verdict import interval_text
@@ -113,9 +125,13 @@ def _cost_figure(view: RunView, name: str) -> Figure | None:
     for style, who, points in reversed(clouds):
         if points:
             # half as large as finalists, yet large enough to be seen
-            sizes = {(x, t.reward or 0.0): max(1.8, radius(getattr(t, other)) / 2) for t, x in points}
+            least = 0.7 * dot_radius(len(points))
+            sizes = {(x, t.reward or 0.0): max(least, radius(getattr(t, other)) / 2) for t, x in points}
             chart = chart.cloud(list(sizes), style, sizes=list(sizes.values()))
             legend.insert(0, (f"cloud {style}", f"trials of {who}: {reward_label(view)}"))
+
+    chart, chance = _with_chance(view, chart)
+    legend += chance
 
     # The front in the reward and this one cost.
     heading = {"macs": "MACs", "params": "parameters"}.get(name, name)
@@ -147,7 +163,8 @@ def _cost_figure(view: RunView, name: str) -> Figure | None:
     # The words.
     note = f"The larger a dot, the more {'MACs' if other == 'macs' else 'parameters'}."
     if any(row.interval for row in finals):
-        note += " Bars: 95\u00a0% interval of the mean over the seeds; finalists of similar cost are side by side."
+        of = "mean over the seeds" if any(len(row.scores) > 1 for row in finals) else "score (Wilson)"
+        note += f" Bars: 95\u00a0% interval of the {of}; finalists of similar cost are side by side."
     below = sum(reward < chart.y.low for reward in rewards)
     if below:
         note += f" {below} of {len(rewards)} trials score below this picture and are drawn at its lower edge."
@@ -219,15 +236,35 @@ def progress_figures(view: RunView) -> list[Figure]:
     # A dot for every score, and over them a line for the best so far; the search in front of random search.
     found = []
     for label, place in axes:
-        chart = Chart(linear_axis(map(place, everything), label, counts=True), y)
+        chart, chance = _with_chance(view, Chart(linear_axis(map(place, everything), label, counts=True), y))
         for style, _, done in reversed(folds):
-            chart = chart.cloud([(place(p), p.reward) for p in done], style, 2.2)
+            chart = chart.cloud([(place(p), p.reward) for p in done], style, dot_radius(len(done)))
         for style, name, done in reversed(folds):
             chart = chart.steps([(place(p), p.best) for p in done], style, f"{name}: best so far")
         heading = "Best so far by " + ("evaluations" if label == "evaluations" else "simulated time")
         title = f"{heading}: {'; '.join(text for _, text in legend)}"
-        found.append(Figure(heading, chart, title, legend, note.strip()))
+        found.append(Figure(heading, chart, title, (*legend, *chance), note.strip()))
     return found
+
+
+def _with_chance(view: RunView, chart: Chart) -> tuple[Chart, list[tuple[str, str]]]:
+    """Return ``chart`` with the chance level of validation, where that is known, and what the legend says of it."""
+    if view.validation is None:
+        return chart, []
+    chance = view.validation.chance
+    text = f"chance level, {chance:.4g} %" + ("" if chart.y.low <= chance <= chart.y.high else ": below this picture")
+    return chart.level(chance, "chance", text), [("level chance", text)]
+
+
+def curve_figures(view: RunView) -> list[Figure]:
+    """Return the training loss by epoch of the final trainings, of which equal ones are one; none of a table."""
+    styles = {row.role: (row.style, row.name) for row in view.scores()}
+    curves = [
+        Curve(*styles[note["role"]], [(epoch, loss) for epoch, loss in note["curve"]])
+        for note in view.notes
+        if note.get("curve") and "role" in note
+    ]
+    return [curves_figure("Training loss", "training loss", curves, view.config.comparison.epochs)] if curves else []
 
 
 def rank_figures(view: RunView) -> list[tuple[Ranking, Figure]]:

@@ -22,6 +22,7 @@ from nas.report.html.page import page, recipe_facts
 from nas.report.html.search_figures import (
     Strips,
     cost_figures,
+    curve_figures,
     drawn,
     progress_figures,
     rank_figures,
@@ -29,9 +30,10 @@ from nas.report.html.search_figures import (
     score_strips,
 )
 from nas.report.lineage import lineage
+from nas.report.next_steps import next_steps, notices, too_close, validation_text
 from nas.report.published_results import published_for
 from nas.report.run_view import RunView
-from nas.report.verdict import few_seeds_note, interval_text, search_verdicts
+from nas.report.verdict import few_seeds_note, interval_note, interval_text, search_verdicts
 from nas.space import SPACES, Cells
 from nas.types import Trial
 
@@ -76,10 +78,16 @@ def html_text(view: RunView) -> str:
         "score_label": score_label(view),
         "strips": (drawn(view, "seeds", lambda view: [score_strips(view)], not_drawn) or [Strips()])[0],
         "verdicts": search_verdicts(view),
+        "intervals": interval_note(rows),
         "few": few_seeds_note(rows),
+        "curves": drawn(view, "curves", curve_figures, not_drawn),
+        "notices": notices(view),
+        "next_steps": next_steps(view),
         # the trials
         "best": best,
         "top": view.best_trials(TOP),
+        "validation": validation_text(view),
+        "close": too_close(view),
         "costs": drawn(view, "cost", cost_figures, not_drawn),
         "progress": drawn(view, "progress", progress_figures, not_drawn),
         "front": front_table(view),

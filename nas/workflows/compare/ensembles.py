@@ -14,7 +14,7 @@ import numpy as np
 
 from nas.core.values import Json
 from nas.evaluators.test_split import Labels, Probabilities
-from nas.report.statistics import Interval, Paired, mean_interval, paired
+from nas.report.statistics import Interval, Paired, accuracy_interval, paired
 from nas.workflows.compare.view import CompareView
 
 
@@ -87,7 +87,7 @@ def ensembles(view: CompareView) -> list[Ensemble]:
                 members=[view.candidate_names[index] for index in ranked],
                 scores=accuracies,
                 mean=statistics.fmean(accuracies),
-                interval=mean_interval(accuracies),
+                interval=accuracy_interval(accuracies),
                 best=statistics.fmean(best),
                 gain=paired(accuracies, best),
                 chosen=len(trained) > count,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.core.text import elsewhere
+from nas.report.chance import MeasuredOn
 from nas.report.html.charts import (
     COST_LABELS,
     Axis,
@@ -21,6 +22,7 @@ from nas.report.html.charts import (
     short,
     strip,
 )
+from nas.report.html.learning_curves import Curve, curves_figure
 from nas.report.html.page import page, recipe_facts
 from nas.report.published_results import as_text
 from nas.report.verdict import interval_text, sentence
@@ -31,6 +33,8 @@ from nas.workflows.compare.result import Comparison, Row
 
 OPEN = 12
 """Sentences on differences that are open to see; the others unfold."""
+DRAWN = 6
+"""Networks whose learning curves are drawn, the best."""
 MOST = 30
 """Rows of the table of failures at most."""
 ACCURACY = 7
@@ -71,6 +75,9 @@ def comparison_html(data: Comparison, results: Path = Path("results")) -> str:
         "reference": differences[0].second if differences else None,
         "outcomes": [(MARKS[verdict], text) for verdict, text in wording.outcomes(data)],
         "how": wording.how_trained(data),
+        "notice": wording.at_chance(data, where),
+        "next_steps": wording.next_steps(data, where),
+        "intervals": wording.intervals(data),
         # what differences are worth
         "certain": [(MARKS[d.verdict], sentence(d)) for d in differences],
         "few": wording.few_seeds(data) if any(d.interval for d in differences) else "",
@@ -97,6 +104,15 @@ def comparison_html(data: Comparison, results: Path = Path("results")) -> str:
     return page("comparison.html.j2", context)
 
 
+def _curves(data: Comparison, recipe: str, rows: Sequence[Row]) -> list[Figure]:
+    """Return the training loss by epoch of the first networks of the table."""
+    styles = {row.name: _style(row) for row in rows}
+    first = list(styles)[:DRAWN]
+    found = [curve for name in first for curve in data.curves if (curve.name, curve.recipe) == (name, recipe)]
+    curves = [Curve(styles[one.name], one.name, [(epoch, loss) for epoch, loss in one.points]) for one in found]
+    return [curves_figure("Training loss", "training loss", curves, data.epochs)] if curves else []
+
+
 def _under(data: Comparison, recipe: str, numbers: Mapping[str, int]) -> dict[str, object]:
     rows = data.rows_of(recipe)
     shown = [
@@ -112,9 +128,17 @@ def _under(data: Comparison, recipe: str, numbers: Mapping[str, int]) -> dict[st
         }
         for row in rows
     ]
-    figures = [figure for name in HEADINGS if (figure := _cost_figure(rows, name, numbers)) is not None]
-    classes = data.class_table(recipe)
-    return {"name": recipe, "rows": shown, "strips": _strips(rows), "figures": figures, "classes": classes}
+    on = MeasuredOn.of(data.images, "test")
+    chance = None if on is None else on.chance
+    figures = [figure for name in HEADINGS if (figure := _cost_figure(rows, name, numbers, chance)) is not None]
+    return {
+        "name": recipe,
+        "rows": shown,
+        "strips": _strips(rows),
+        "figures": figures,
+        "classes": data.class_table(recipe),
+        "curves": _curves(data, recipe, rows),
+    }
 
 
 def _style(row: Row) -> str:
@@ -131,7 +155,7 @@ def _strips(rows: Sequence[Row]) -> dict[str, object] | None:
     return {"pictures": pictures, "low": f"{axis.low:.2f}", "high": f"{axis.high:.2f}"}
 
 
-def _cost_figure(rows: Sequence[Row], name: str, numbers: Mapping[str, int]) -> Figure | None:
+def _cost_figure(rows: Sequence[Row], name: str, numbers: Mapping[str, int], chance: float | None) -> Figure | None:
     """Return the means of the rows of one recipe against a cost of :data:`HEADINGS`, numbered as in the table."""
     points = {
         row.name: (cost, row.mean) for row in rows if (cost := _cost(row, name)) is not None and row.mean is not None
@@ -168,6 +192,10 @@ def _cost_figure(rows: Sequence[Row], name: str, numbers: Mapping[str, int]) -> 
 
     found = {_style(row) for row in rows}
     legend = [(f"dot final {style}", text) for style, text in KINDS.items() if style in found]
+    if chance is not None:
+        outside = "" if chart.y.low <= chance <= chart.y.high else ": below this picture"
+        chart = chart.level(chance, "chance", "chance level")
+        legend.append(("level chance", f"chance level, {chance:.4g} %{outside}"))
     heading = f"Accuracy against {HEADINGS[name]}"
     note = f"The larger a bubble's area, the more {HEADINGS[other]}; numbers are those of the table."
     if any(row.interval for row in rows):

@@ -6,9 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.core.files import write_atomic, write_json
-from nas.core.text import count, csv_text
+from nas.core.text import count, csv_text, elsewhere
 from nas.report.html.page import recipe_facts
-from nas.report.markdown import class_section, damaged_section, escaped, escaped_sentence, markdown_table
+from nas.report.markdown import (
+    class_section,
+    damaged_section,
+    escaped,
+    escaped_sentence,
+    markdown_table,
+    notice_text,
+    steps_section,
+)
 from nas.report.verdict import interval_text, sentence
 from nas.workflows.compare import wording
 from nas.workflows.compare.html_report import comparison_html
@@ -30,7 +38,7 @@ def write_comparison(folder: Path) -> Comparison:
     data = result(load_comparison(folder))
     write_json(folder / "compare.json", data.to_json())
     write_atomic(folder / "compare.csv", comparison_csv(data))
-    write_atomic(folder / "report.md", comparison_text(data))
+    write_atomic(folder / "report.md", comparison_text(data, elsewhere(folder)))
     write_atomic(folder / "report.html", comparison_html(data, folder.parent))
     return data
 
@@ -52,11 +60,12 @@ def comparison_csv(data: Comparison) -> str:
     return csv_text([list(lines[0]), *([line.get(name) for name in lines[0]] for line in lines)])
 
 
-def comparison_text(data: Comparison) -> str:
+def comparison_text(data: Comparison, where: str = "") -> str:
     """Return ``report.md``."""
     # the table of each recipe, and what the numbers can and cannot tell
     parts = [f"# {data.name}: a comparison on {escaped(data.dataset)}"]
-    parts.append(f"Status: **{data.status}**. {wording.how_trained(data)}")
+    parts.append(f"Status: **{data.status}**. {wording.how_trained(data)} {wording.intervals(data)}")
+    parts += [notice_text(notice)] if (notice := wording.at_chance(data, where)) is not None else []
     for recipe in data.recipes:
         rows = data.rows_of(recipe.name)
         first = next((row.difference.second for row in rows if row.difference), "the first")
@@ -111,7 +120,8 @@ def comparison_text(data: Comparison) -> str:
             f"- {escaped(f'Recipe {recipe.name}: ' + ', '.join(f'{name} {value}' for name, value in numbers))}."
         )
     parts.append(_section("Method", *lines))
-    return "\n\n".join([*parts, *map(published_section, data.published)]) + "\n"
+    parts += map(published_section, data.published)
+    return "\n\n".join(filter(None, [*parts, steps_section(wording.next_steps(data, where))])) + "\n"
 
 
 def _section(title: str, *lines: str) -> str:

@@ -16,7 +16,7 @@ from nas.models.latency import BATCHES
 from nas.report.classes import ClassAccuracy, ClassTable, class_accuracies, class_table
 from nas.report.published_results import TITLES, PublishedRow, fitting, rows
 from nas.report.run_view import damaged_files, data_remarks
-from nas.report.statistics import Difference, Interval, Question, differences, least_p, mean_interval
+from nas.report.statistics import Difference, Interval, Question, accuracy_interval, differences, least_p
 from nas.workflows.compare.ensembles import Ensemble, ensembles
 from nas.workflows.compare.recipe_effects import Effects, effects
 from nas.workflows.compare.view import CompareView
@@ -24,7 +24,10 @@ from nas.workflows.compare.view import CompareView
 FORMAT = "nas/compare/1"
 CLASS_COLUMNS = 4
 """Networks of a table of accuracies by class, those of the best means."""
-OPTIONAL = "remarks", "damaged_images", "damaged", "input_changes", "class_names", "normalization"
+OPTIONAL = (
+    *("remarks", "damaged_images", "damaged", "input_changes", "class_names", "normalization"),
+    *("trainings", "images", "curves"),
+)
 """What is left out where there is nothing to say, as in the files of earlier versions."""
 
 
@@ -107,6 +110,19 @@ class PublishedTable:
 
 
 @dataclass(frozen=True)
+class LossCurve:
+    """The training loss of one training by epoch."""
+
+    name: str
+    """The candidate's."""
+    recipe: str
+    number: int
+    """Of its seed."""
+    points: list[list[float]]
+    """(epoch, mean loss), up to 200 of them."""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The whole of ``compare.json``."""
 
@@ -150,6 +166,11 @@ class Comparison:
     """By label."""
     normalization: Json | None = None
     """``mean`` and ``std`` by channel of pixels of 0 to 1, as the trainings normalize them."""
+    trainings: int = 0
+    """How many there were, of which equal candidates share one; 0 in files of earlier versions."""
+    images: Json = field(default_factory=dict)
+    """How many images the splits have: :attr:`nas.data.image_set.Splits.counts`."""
+    curves: list[LossCurve] = field(default_factory=list)
 
     def to_json(self) -> Json:
         """Return what ``compare.json`` holds."""
@@ -169,6 +190,7 @@ class Comparison:
             "effects": Effects.from_json(data["effects"]),
             "ensembles": [Ensemble.from_json(found) for found in data["ensembles"]],
             "published": [PublishedTable(**found) for found in data["published"]],
+            "curves": [LossCurve(**found) for found in data.get("curves", ())],
         }
         return cls(**{**data, **read})
 
@@ -196,7 +218,9 @@ def result(view: CompareView) -> Comparison:
     """Return what the journal of a comparison tells."""
     settings, ledger = view.settings, view.ledger
     found = _differences(view)
-    notes = [final["notes"] for final in ledger.finals if "notes" in final]
+    noted = [(final, final["notes"]) for final in ledger.finals if "notes" in final]
+    notes = [note for _, note in noted]
+    images = {name: number for note in notes for name, number in note.get("images", {}).items()}
     damaged = damaged_files(notes)
     devices = {note["trained_on"]["device"] for note in notes if "trained_on" in note}
     scores = [[ledger.scores(i, recipe) for recipe in settings.recipe_names] for i in range(len(view.candidates))]
@@ -220,7 +244,7 @@ def result(view: CompareView) -> Comparison:
         trained_on=sorted(devices),
         least_p=least_p(settings.seeds),
         recipes=[NamedNumbers(recipe.name, recipe.to_json()) for recipe in settings.recipes],
-        rows=[row for recipe in settings.recipe_names for row in _rows(view, recipe, found)],
+        rows=[row for recipe in settings.recipe_names for row in _rows(view, recipe, found, images.get("test"))],
         latency=latency,
         against_random=_against_random(view, found),
         effects=effects(view.candidate_names, settings.recipe_names, scores),
@@ -235,6 +259,13 @@ def result(view: CompareView) -> Comparison:
         input_changes=list(view.input_changes),
         class_names=list(view.class_names),
         normalization=next((note["normalization"] for note in notes if "normalization" in note), None),
+        trainings=len({(final["key"], final["number"], final["recipe"]) for final in ledger.finals}),
+        images=images,
+        curves=[
+            LossCurve(view.candidate_names[int(final["role"])], final["recipe"], final["number"], note["curve"])
+            for final, note in noted
+            if "curve" in note
+        ],
     )
 
 
@@ -254,7 +285,7 @@ def _differences(view: CompareView) -> Differences:
     return {which: difference for which, difference in found if difference is not None}
 
 
-def _rows(view: CompareView, recipe: str, differences: Differences) -> list[Row]:
+def _rows(view: CompareView, recipe: str, differences: Differences, images: int | None) -> list[Row]:
     found = []
     place = view.settings.recipe_names.index(recipe)
     numbers = view.settings.actual_recipes[place]
@@ -273,7 +304,7 @@ def _rows(view: CompareView, recipe: str, differences: Differences) -> list[Row]
             scores=[scores.get(number) for number in range(view.settings.seeds)],
             failures=[f["failure"] for f in finals.values() if f["score"] is None],
             mean=statistics.fmean(scores.values()) if scores else None,
-            interval=mean_interval(list(scores.values())),
+            interval=accuracy_interval(list(scores.values()), images),
             seconds=statistics.fmean(taken) if taken else None,
             latency={str(batch): event.get("milliseconds") for batch, event in measured.items()},
             not_applied=not_applied(numbers, network),

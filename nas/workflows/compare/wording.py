@@ -6,11 +6,16 @@ Sentences on single differences are in :mod:`nas.report.verdict`, since the end 
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Sequence
 
-from nas.core.text import count
-from nas.report.statistics import Difference
+from nas.core.text import count, quoted
+from nas.report.chance import MeasuredOn, reads_text
+from nas.report.next_steps import LONGER, Notice, Step
+from nas.report.statistics import LEVEL, Difference, seeds_needed
 from nas.report.verdict import how_tested, interval_text, p_text, sentence
+from nas.runs.snapshot import ENDED
+from nas.workflows.command_words import comparison_command
 from nas.workflows.compare.ensembles import Ensemble
 from nas.workflows.compare.recipe_effects import MainEffect, Shares
 from nas.workflows.compare.result import AgainstRandom, Comparison, LatencyMeasurement, Row
@@ -27,7 +32,67 @@ def how_trained(data: Comparison) -> str:
     what = f"recipe {names}" if len(data.recipes) == 1 else f"recipes {names}"
     budget = f"{count(data.epochs, 'epoch')}, with the same {count(data.seeds, 'seed')}"
     how = f"Every candidate was trained from scratch on train + validation under the same {what}, {budget}"
-    return " ".join([f"{how}, and tested once each; test scores read: {data.test_reads}.", *data.input_changes])
+    tested = reads_text(data.trainings or data.test_reads, data.test_reads)
+    return " ".join([f"{how}, and {tested}; test scores read: {data.test_reads}.", *data.input_changes])
+
+
+def at_chance(data: Comparison, where: str = "") -> Notice | None:
+    """Return a warning where all networks, or most, are no better than chance on the test split; else None.
+
+    ``where`` is the flag with which commands find the comparison's folder (:func:`nas.core.text.elsewhere`).
+    """
+    on = MeasuredOn.of(data.images, "test")
+    trained = [[score for score in row.scores if score is not None] for row in data.rows]
+    trained = [scores for scores in trained if scores]
+    if on is None or not trained:
+        return None
+    guessing = sum(on.chance_p(max(scores), len(scores)) > 1 - LEVEL for scores in trained)
+    which = "is" if guessing == 1 else "are"
+    told = f"of {on.chance:.2f} % (binomial tests on {on.images:,} test images)"
+    what = "**Nothing was learned**: no network is above the chance level"
+    if guessing < len(trained):
+        what = f"**Most networks learned nothing**: {guessing:,} of {len(trained):,} {which} not above the chance level"
+    if 2 * guessing <= len(trained):
+        return None
+    longer = _command(data, where, epochs=LONGER * data.epochs)
+    return Notice(f"{what} {told}. Their ranking means nothing.", (Step("Train for longer:", longer),))
+
+
+def next_steps(data: Comparison, where: str = "") -> list[Step]:
+    """Return what can be done with a comparison: ``where`` is as in :func:`at_chance`."""
+    if data.status not in ENDED:
+        return [Step("Go on with the comparison:", f"nas resume {quoted(data.name)}{where}")]
+    undecided = [d for d in data.differences if d.verdict in ("one seed", "no difference found")]
+    if not undecided:
+        return []
+    widest = max(undecided, key=lambda d: abs(d.mean))
+    who = f"{widest.first} against {widest.second} is undecided ({widest.mean:+.2f} points)"
+    rows = {row.name: row.scores for row in data.rows_of(widest.recipe)}
+    pairs = zip(rows[widest.first], rows[widest.second], strict=True)
+    apart = [first - second for first, second in pairs if first is not None and second is not None]
+    if len(apart) < 2:
+        return [Step(f"{who}, and a single seed says nothing of noise:", _command(data, where, seeds=5))]
+    seeds = seeds_needed(widest.mean, statistics.stdev(apart), (1 - LEVEL) / len(data.differences))
+    if seeds is None:
+        return []
+    seeds = max(seeds, len(apart) + 2)
+    needed = f"were it the truth, {seeds:,} seeds would find it in 80 % of all comparisons"
+    return [Step(f"{who}; {needed}:", _command(data, where, seeds=seeds))]
+
+
+def _command(data: Comparison, where: str, **changes: int) -> str:
+    return " ".join(comparison_command({**data.settings, **changes})) + where
+
+
+def intervals(data: Comparison) -> str:
+    """Say what the intervals of accuracies are, and what one test image is worth."""
+    images = data.images.get("test")
+    if not any(row.interval for row in data.rows):
+        return "A single value has no interval."
+    worth = f" One of {images:,} test images is worth {100 / images:.2g} points." if images else ""
+    if all(sum(score is not None for score in row.scores) < 2 for row in data.rows):
+        return f"Intervals are Wilson's for the test images; the noise of seeds is not in them.{worth}"
+    return f"Intervals are 95 % intervals of the means over the seeds, Student's on the logit scale.{worth}"
 
 
 def columns_of(row: Row) -> list[str]:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tomli_w
 
 from nas.core.files import write_atomic, write_json
-from nas.core.text import count, elsewhere, printable_lines
+from nas.core.text import count, elsewhere, printable_lines, quoted
 from nas.core.values import Json
 from nas.report.classes import ClassAccuracy
-from nas.report.html.charts import Chart, Figure, Point, linear_axis, log_axis
+from nas.report.html.charts import Figure, Point
+from nas.report.html.learning_curves import Curve, curves_figure
 from nas.report.html.page import page, recipe_facts
-from nas.report.markdown import class_section, escaped, escaped_sentence, markdown_table
+from nas.report.markdown import class_section, escaped, escaped_sentence, markdown_table, steps_section
+from nas.report.next_steps import LONGER, Step
 from nas.workflows.command_words import recipe_file, training_command
 from nas.workflows.train.view import KIND, TrainingView, epoch_table, facts, load_training, result_line, size_line
 
 KINDS = {"train": "Training", "transfer": "Transfer", "finetune": "Fine-tuning"}
-LOG_FROM = 30.0
-"""A loss that falls by this factor has a logarithmic axis."""
-Curve = tuple[str, str, Sequence[Point]]
-"""A style, a name, and the values by epoch."""
 
 
 def write_training(folder: Path) -> TrainingView:
@@ -126,6 +124,21 @@ def _sections(view: TrainingView) -> Iterator[str]:
         ["## How it was done\n", *(f"- {escaped_sentence(fact)}" for fact in [*facts(view), ", ".join(where)])]
     )
     yield f"## Settings\n\n```toml\n{_toml(view)}\n```"
+    yield steps_section(next_steps(view))
+
+
+def next_steps(view: TrainingView) -> list[Step]:
+    """Return what can be done with a training, each with its command."""
+    name, where = quoted(view.folder.name), elsewhere(view.folder)
+    if view.status != "finished":
+        return [Step("Go on with the training:", f"nas resume {name}{where}")]
+    longer = training_command(replace(view.settings, epochs=LONGER * view.settings.epochs))
+    # how a fine-tuning chose its frozen layers is not in its settings
+    first = (
+        [Step("Train it for longer, from scratch:", " ".join(longer) + where)] if view.settings.start is None else []
+    )
+    export = f"nas export {name} -o {quoted(f'{view.folder.name}-export')}{where}"
+    return [*first, Step("Take it away, as source, weights and ONNX:", export)]
 
 
 def _toml(view: TrainingView) -> str:
@@ -161,6 +174,7 @@ def training_html(view: TrainingView) -> str:
         "text": text,
         "recipe_facts": recipe_facts("training", recipe, settings.epochs, view.network.get("not_applied", ())),
         "toml": _toml(view),
+        "next_steps": next_steps(view),
     }
     return page("training.html.j2", context)
 
@@ -172,24 +186,11 @@ def _figures(view: TrainingView) -> list[Figure]:
         found = [(e["number"], e["validation"][name]) for e in view.epochs if "validation" in e]
         return [(number, value) for number, value in found if value is not None]
 
-    losses: list[Curve] = [("search", "training loss", [(e["number"], e["loss"]) for e in view.epochs])]
-    losses.append(("random", "validation loss", validation("loss")))
-    accuracies: list[Curve] = [("random", "validation top-1", validation("accuracy"))]
-    accuracies.append(("handcrafted", "validation top-5", validation("top5")))
+    losses = [Curve("search", "training loss", [(e["number"], e["loss"]) for e in view.epochs])]
+    losses.append(Curve("random", "validation loss", validation("loss")))
+    accuracies = [Curve("random", "validation top-1", validation("accuracy"))]
+    accuracies.append(Curve("handcrafted", "validation top-5", validation("top5")))
     pictures = (("Loss", "loss", losses), ("Validation accuracy", "accuracy, %", accuracies))
-    found = [(heading, label, [curve for curve in curves if curve[2]]) for heading, label, curves in pictures]
-    return [_figure(view, heading, label, curves) for heading, label, curves in found if curves]
-
-
-def _figure(view: TrainingView, heading: str, label: str, curves: Sequence[Curve]) -> Figure:
-    values = [value for *_, points in curves for _, value in points]
-    steep = label == "loss" and min(values) > 0 and max(values) > LOG_FROM * min(values)
-    axis = (log_axis if steep else linear_axis)(values, label)
-    chart = Chart(linear_axis([view.settings.epochs], "epoch", counts=True), axis)
-    legend = []
-    for style, name, points in curves:
-        chart = chart.path(points, style, name)
-        when = "in the end" if view.status == "finished" else f"after epoch {points[-1][0]:.0f}"
-        legend.append((f"line {style}", f"{name}: {points[-1][1]:.4g} {when}"))
-    title = f"{heading} by epoch: {'; '.join(text for _, text in legend)}"
-    return Figure(f"{heading} by epoch", chart, title, tuple(legend))
+    found = [(heading, label, [curve for curve in curves if curve.points]) for heading, label, curves in pictures]
+    epochs, ended = view.settings.epochs, view.status == "finished"
+    return [curves_figure(heading, label, curves, epochs, ended) for heading, label, curves in found if curves]

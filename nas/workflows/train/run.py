@@ -201,7 +201,7 @@ class TrainingRun:
         notes = [outcome.facts, data_notes(trainer.splits)]
         damaged = max((note["damaged"] for note in notes if "damaged" in note), key=lambda d: d["count"], default=None)
         remarks = {topic: text for note in notes for topic, text in note.get("remarks", {}).items()}
-        found: Json = {"remarks": remarks, "damaged": damaged}
+        found: Json = {"remarks": remarks, "damaged": damaged, "notes": {"images": trainer.splits.counts}}
         found = {name: told for name, told in found.items() if told}
         tell({"event": "trained", **numbers, **size, **outcome.facts, **found, "time": time.time()})
         return "finished"

@@ -13,8 +13,11 @@ from nas.core.files import read_json
 from nas.core.text import count, duration
 from nas.core.values import Json
 from nas.errors import JournalError
+from nas.report.chance import MeasuredOn
 from nas.report.classes import ClassAccuracy, ClassTable, class_accuracies, class_table
 from nas.report.run_view import data_remarks
+from nas.report.statistics import accuracy_interval
+from nas.report.verdict import interval_text
 from nas.runs.event_fields import check_fields, class_names_of
 from nas.runs.inputs import accepted_changes
 from nas.runs.journal import Event, read
@@ -141,7 +144,12 @@ def result_line(view: TrainingView) -> str:
         last = f", loss {view.epochs[-1]['loss']:.4g}" if view.epochs else ""
         return f"{len(view.epochs)} of {count(settings.epochs, 'epoch')}{last}; the test split is not measured yet"
     top5 = "" if found["top5"] is None else f", top-5 {found['top5']:.2f} %"
-    return f"test split: top-1 {found['top1']:.2f} %{top5}, loss {found['loss']:.4f}"
+    result = f"test split: top-1 {found['top1']:.2f} %{top5}, loss {found['loss']:.4f}"
+    on = MeasuredOn.of(found.get("notes", {}).get("images", {}), "test")
+    if on is None:
+        return result
+    ends = interval_text(accuracy_interval([found["top1"]], on.images))
+    return f"{result}; top-1 95 % interval {ends} (Wilson, {on.images:,} images), chance level {on.chance:.4g} %"
 
 
 def epoch_table(view: TrainingView) -> tuple[list[str], list[list[str]], int]:

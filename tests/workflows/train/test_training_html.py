@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from html_page import CHROMIUM, EVIL, Page, check_alone, console
 
-from nas.cli.main import main
+from nas.cli.main import build_parser, main
 from nas.report.html.charts import Chart, linear_axis
 from nas.runs.journal import read
 from nas.workflows.command_words import training_command
-from nas.workflows.train.outputs import training_html, write_training
+from nas.workflows.train.outputs import next_steps, training_html, write_training
 from nas.workflows.train.settings import settings_from
 from nas.workflows.train.view import ROWS, TrainingView, facts, load_training, result_line, size_line, training_view
 
@@ -50,7 +50,7 @@ def whole(**more: Any) -> TrainingView:
 def test_the_page_is_one_whole_file_that_loads_nothing() -> None:
     page = check_alone(training_html(whole()))
     ids = [value for _, name, value in page.attributes if name == "id"]
-    assert len(ids) == len(set(ids)) == 3
+    assert len(ids) == len(set(ids)) == 4
 
 
 def test_every_number_of_the_training_is_in_the_page() -> None:
@@ -164,3 +164,23 @@ def test_commands_find_the_run_where_it_lies() -> None:
     there = replace(whole(), folder=Path("/data/my runs/mine"))
     assert "nas report mine --results-dir '/data/my runs'" in Page(training_html(there)).says()
     assert "--results-dir" not in Page(training_html(replace(there, folder=Path("results/mine")))).says()
+
+
+def test_the_result_of_a_training_has_the_interval_of_its_test_images() -> None:
+    counts = {"classes": 10, "test": 359, "test_commonest": 37}
+    view = whole()
+    events = [{**e, "top1": 95.0, "notes": {"images": counts}} if e["event"] == "trained" else e for e in view.events]
+    told = result_line(replace(view, events=events))
+    assert "top-1 95 % interval 92.21 to 96.81 (Wilson, 359 images), chance level 10.31 %" in told
+    assert "interval" not in result_line(view)
+
+
+def test_what_to_do_next_is_what_the_command_line_takes() -> None:
+    steps = [*next_steps(whole()), *next_steps(view_of([epoch(1)]))]
+    assert [step.command.split()[1] for step in steps] == ["train", "export", "resume"]
+    for step in steps:
+        words = shlex.split(step.command)[1:]
+        parser, known = build_parser()
+        known[words[0]].check_flags(words)
+        assert parser.parse_args(words)
+    assert "--epochs 12" in steps[0].command
