@@ -33,7 +33,8 @@ class FinalResult:
         macs: of the same
         module: the trained network
         notes: see :func:`nas.evaluators.train.notes_of`; also the ``normalization`` of pixels, the learning ``curve``,
-            and the images of the test split ``per_class``, where they were counted, as :class:`nas.core.values.ClassCounts`
+            and where they were counted the images of the test split ``per_class``, see
+            :class:`nas.core.values.ClassCounts`
     """
 
     test_accuracy: float

@@ -26,16 +26,18 @@ def broken(job):
     return int(job.key[:8], 16)
 '''
 
+SAID = ("search: ", "scores: ", "then: ", "how long ", "searching: ", "warning: ")
+
 
 @pytest.fixture
 def search(tmp_path, capfd):
-    """Run a command line in a fresh folder; return its exit code and standard error without progress."""
+    """Run a command line in a fresh folder; return its exit code and standard error without plan and progress."""
 
     def run(command, *flags, good=""):
         (tmp_path / "good").write_text(good)
         code = main([command, "--results-dir", str(tmp_path), *flags])
         lines = capfd.readouterr().err.splitlines()
-        return code, [line for line in lines if not line.startswith(("searching: ", "warning: "))]
+        return code, [line for line in lines if not line.startswith(SAID)]
 
     (tmp_path / "broken.py").write_text(PLUGIN)
     yield run
