@@ -19,6 +19,8 @@ CLOCK = {"time", "seconds", "wall", "forecast", "images_per_second"}
 MACHINE = {"notes", "switches", "backend_options", "device", "workers"}
 MEASURED = frozenset({"crc", "seq", *CLOCK, *MACHINE})
 """Fields that depend on the clock and on the machine, at any depth of an event."""
+LATER = ("per_class", "normalization")
+"""Fields that earlier versions did not write: compared where the old run has them."""
 LEFT_OUT = ("run", "latency", "inputs")
 """Events of which nothing is compared: the settings, milliseconds, and digests of files and versions."""
 Difference = tuple[str, str, object, object]
@@ -51,7 +53,8 @@ def differences(old: list[dict[str, object]], new: list[dict[str, object]], tole
 
 def _compare(old: object, new: object, tolerance: float, path: str) -> list[tuple[str, object, object]]:
     if isinstance(old, dict) and isinstance(new, dict):
-        pairs = [(key, old.get(key), new.get(key)) for key in sorted({*old, *new})]
+        keys = {*old, *(key for key in new if key not in LATER)}
+        pairs = [(key, old.get(key), new.get(key)) for key in sorted(keys)]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = [(str(i), *pair) for i, pair in enumerate(zip(old, new, strict=True))]
     else:
