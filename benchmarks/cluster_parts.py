@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 from common import ROOT
 from nodes import alive
-from storm import ALONE, SETTINGS, Row, Search, whole_lines
+from storm import ALONE, PROGRESS, SETTINGS, Row, Search, whole_lines
 
 from nas.executors.ray.watchdog import holders
 from nas.runs.journal import read
@@ -198,4 +197,5 @@ def wait_until(ready: Any, process: subprocess.Popen[str], what: str, seconds: f
 
 def lines_of(text: str) -> list[str]:
     """Return what a user sees on standard error besides progress, warnings and what a search says of itself."""
-    return [line for line in text.splitlines() if line and not re.match("searching: |warning: |final: |best: ", line)]
+    told = (*PROGRESS, "final: ", "best: ")
+    return [line for line in text.splitlines() if line and not line.startswith(told)]

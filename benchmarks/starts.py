@@ -160,7 +160,7 @@ def check_folder(row: Row, start: Start, folder: Path) -> bool:
 def refused(row: Row, start: Start) -> None:
     """Hold a start that failed to exit code 2 and one line that names what is taken."""
     lines = error_lines(start.error)
-    lines = [line for line in lines if line != "measuring a few steps ..." and not line.startswith("\r")]
+    lines = [line for line in lines if not line.startswith("\r")]
     taken = "exists" in start.error and str(start.name) in start.error
     one = len(lines) == 1 and lines[0].startswith("error: ") and start.name is not None and taken
     row.hold(start.code == 2 and one, f"{start}: code {start.code}: {start.error[-500:]!r}")

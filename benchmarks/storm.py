@@ -41,7 +41,10 @@ def slow(job):
 SETTINGS = ("--space=nb201", "--depth=1", "--max-params=230k", "--searcher=local")
 ALONE = ("--evaluator=slow", "--baseline=none", "--final-seeds=0")
 TIMING = ("crc", "seq", "wall", "seconds", "time")
-PROGRESS = ("searching: ", "warning: ")
+PROGRESS = (
+    *("search: ", "images: ", "classes: ", "scores: ", "then: ", "how long ", "measuring ", "forecast: "),
+    *("searching: ", "trial ", "warning: "),
+)
 
 
 @dataclass

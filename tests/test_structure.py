@@ -69,5 +69,7 @@ def test_one_trial_calls_into_few_files():
     files = structure.files_of_a_trial()
     assert "nas/training/train_step.py" in files
     assert "nas/cli/main.py" not in files
-    # 37 before random streams and the skeletons' own decisions had files
-    assert len(files) <= 39
+    # what watches for silence is a thread of the command line's
+    inside = [name for name in files if not name.startswith("nas/cli/")]
+    # 37 before random streams, the skeletons' own decisions and what tells how far a training is had files
+    assert len(inside) <= 40

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.core.files import real_path
+from nas.core.files import is_file, real_path
 from nas.core.plugins import load_plugins, naming
 from nas.core.values import Json, Task
 from nas.data.config import DEFAULT_DATASET, actual_dataset, default_threads
@@ -419,7 +419,7 @@ def start_architecture(text: str, space: str | None = None) -> Architecture:
     It is what :func:`nas.models.resolve.resolve` finds: a run's best or another of its trials, a network of the space
     ``stages``, a genotype or a file. What is no point of a space raises :class:`ConfigError`.
     """
-    shown = printable(text, NAME_SHOWN)
+    shown = _start_shown(text)
     try:
         model = resolve(text)
     except (ConfigError, SpaceError) as error:
@@ -461,6 +461,11 @@ def _default_starts(config: RunConfig) -> list[str]:
     return names
 
 
+def _start_shown(text: str) -> str:
+    """Return what was named as errors show it: a path whole, a genotype's text cut."""
+    return printable(text) if is_file(text) else printable(text, NAME_SHOWN)
+
+
 def start_architectures(texts: Sequence[str], space: Space) -> list[Architecture]:
     """Return the architectures that ``texts`` name; each must be a point of ``space``. ``none`` alone is none."""
     found: list[Architecture] = []
@@ -470,10 +475,10 @@ def start_architectures(texts: Sequence[str], space: Space) -> list[Architecture
         architecture = space.start(text) if text in space.starts else start_architecture(text, space.name)
         if architecture.space != space.name:
             spaces = f"it is of space '{architecture.space}', the search of '{space.name}'"
-            raise ConfigError(f"--start-from {printable(text, NAME_SHOWN)}: {spaces}")
+            raise ConfigError(f"--start-from {_start_shown(text)}: {spaces}")
         try:
             space.describe(architecture)
         except SpaceError as error:
-            raise ConfigError(f"--start-from {printable(text, NAME_SHOWN)}: {error}") from None
+            raise ConfigError(f"--start-from {_start_shown(text)}: {error}") from None
         found.append(architecture)
     return found
