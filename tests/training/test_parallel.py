@@ -82,6 +82,8 @@ def test_a_group_measures_as_one_does(group_of_two: Found) -> None:
         two = group_of_two("measured", rank)
         assert two["accuracy"] == one["accuracy"]
         assert two["top5"] == one["top5"]
+        assert two["correct"].tolist() == one["correct"].tolist()
+        assert two["images"].tolist() == one["images"].tolist()
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-6)
     assert 0 < one["accuracy"] < one["top5"] <= 100
 
