@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from nas.core.activity import current_activity
 from nas.core.text import printable
 
-FIRST = 5.0
-"""Seconds of silence, and of one activity, before the first line about it."""
-AGAIN = 30.0
-"""Seconds of silence before each further line."""
-EVERY = 1.0
+OFTEN = 5.0
+"""Seconds of silence before a line."""
+SELDOM = 30.0
+"""The same, after :data:`MANY` such lines with nothing else between them: a log of hours is to be read, too."""
+MANY = 12
+EVERY = 0.5
 """Seconds between two looks."""
 
 
@@ -41,14 +42,12 @@ class SilenceMonitor:
         now = self._clock()
         silent, (doing, since) = now - self._last, current_activity(now)
         phase = "" if self.status is None else self.status()
-        # an activity is told soon where it takes long, a phase of many short ones now and then
-        long = now - since >= FIRST
-        told = doing if long else phase
-        if (
-            not told
-            or (self.status is not None and not phase)
-            or silent < (FIRST if long and not self._lines else AGAIN)
-        ):
+        # one activity is told where it takes long, a phase where it is many short ones
+        told = doing if now - since >= OFTEN else phase
+        on_a_terminal = self.status is not None and not phase
+        # a look too late would be a silence too long
+        wait = (OFTEN if self._lines < MANY else SELDOM) - EVERY
+        if not told or on_a_terminal or silent < wait:
             return ""
         self._last, self._lines = now, self._lines + 1
         return told
