@@ -28,7 +28,7 @@ from nas.space.budget import fit
 from nas.training.recipe import default_recipe
 from nas.training.trainer import train
 from search_spaces.spaces.macro import PARTS, WIDTHS
-from search_spaces.stages.shape import Shape, build_shape
+from search_spaces.stages.shape import HEADS, Shape, build_shape
 
 ROWS = Path(__file__).parent / "rows" / "shapes.csv"
 HEAD = ("study", "shape", "epochs", "seed", "val_accuracy", "macs", "params", "width", "cpu_seconds", "machine")
@@ -125,6 +125,14 @@ POOLED = [
     *changed(VGG, family=["basic", "separable"], stem_width=[1.0], repeats=[(1, 1, 2, 1)]),
 ]
 """Halving by strides and by pools."""
+VGG3 = replace(VGG, repeats=(1, 1, 1), down="max_overlapping")
+PARTED = [
+    *changed(VGG, head=HEADS[::2]),
+    *changed(VGG3, head=HEADS, growth=[1.4], family=["basic"]),
+    *changed(replace(VGG3, head="pool4_fc"), growth=[1.4]),
+    *changed(replace(VGG3, head="pool2_fc"), family=["basic", "bottleneck"]),
+]
+"""Heads that see a mean over the whole image, and over parts of it."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,7 @@ STUDIES = {
     "cifar10-15000": Study("cifar10", 3_000_000, 15_000, (1, 5), FEW),
     "cifar10-15000-near": Study("cifar10", 3_000_000, 15_000, (5,), near(40)),
     "cifar10-8000-pools": Study("cifar10", 3_000_000, 8_000, (6,), POOLED),
+    "cifar10-8000-heads": Study("cifar10", 3_000_000, 8_000, (6,), PARTED),
     "cifar10-all": Study("cifar10", 3_000_000, None, (1, 5), FEW),
 }
 """By name; MACs of an image, training images (None: all but those for validation), epochs."""

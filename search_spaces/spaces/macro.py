@@ -8,7 +8,7 @@ from nas.core.values import Task, Value
 from nas.errors import Infeasible
 from nas.graph import Graph
 from nas.space import Choose, Network, register_space
-from search_spaces.stages.shape import DOWNS, FAMILIES, RESIDUAL, Shape, build_shape
+from search_spaces.stages.shape import DOWNS, FAMILIES, HEADS, RESIDUAL, Shape, build_shape
 
 PARTS = 8
 """The parts of a channel that ``width`` counts in, so that thin networks meet a budget closely too."""
@@ -47,12 +47,13 @@ def macro(choose: Choose) -> Network:
 
     The units are ResNet's two (arXiv:1512.03385; pre-activated: arXiv:1603.05027, arXiv:1605.07146), MobileNet's two
     (arXiv:1704.04861, arXiv:1801.04381) and VGG's convolutions (arXiv:1409.1556) with batch norm; gates are those of
-    arXiv:1709.01507. At one cost it matters most how early, how often and by what a network halves the image: what is
-    saved there pays for channels. So stem stride, an early first stage, strides or pools, the number of stages and the
-    growth of channels are decided here, which a space of cells fixes, and the width is no decision: networks of one
-    budget differ in shape and not in size. ``width`` is in eighths of a channel of the first stage, and each stage's
-    channels are rounded for themselves: 128 are 16 channels. A network that reduces the image by 2 only is infeasible:
-    no budget leaves it channels.
+    arXiv:1709.01507, means over parts of an image those of arXiv:1406.4729, section 2.2. At one cost it matters most
+    how early, how often and by what a network halves the image: what is saved there pays for channels. So stem stride,
+    an early first stage, strides or pools, the number of stages and the growth of channels are decided here, which a
+    space of cells fixes, and whether the classifier sees a mean over the whole image or over parts of it. The width is
+    no decision: networks of one budget differ in shape and not in size. ``width`` is in eighths of a channel of the
+    first stage, and each stage's channels are rounded for themselves: 128 are 16 channels. A network that reduces the
+    image by 2 only is infeasible: no budget leaves it channels.
     """
     family = choose("family", FAMILIES)
     activation = choose("activation", ("relu", "swish"))
@@ -77,7 +78,7 @@ def macro(choose: Choose) -> Network:
         down=choose("down", DOWNS),
         growth=choose("growth", (1.0, 1.4, 2.0, 2.8)),
         repeats=tuple(choose(f"stage{i + 1}.repeats", (1, 2, 3)) for i in range(choose("stages", (2, 3, 4)))),
-        head=choose("head", ("pool_fc", "conv_pool_fc")),
+        head=choose("head", HEADS),
     )
     if shape.reduction < 4:
         raise Infeasible(f"macro: a network must reduce images by 4 or more, found {shape.reduction}")

@@ -6,7 +6,18 @@ import math
 from dataclasses import dataclass
 
 from nas.core.values import Task
-from nas.graph import AvgPool, BatchNorm, Conv, Flatten, GlobalAvgPool, Graph, GraphBuilder, Linear, MaxPool
+from nas.graph import (
+    AdaptiveAvgPool,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Graph,
+    GraphBuilder,
+    Linear,
+    MaxPool,
+)
 from search_spaces.blocks.layers import activate, conv_norm_act, squeeze_excite
 from search_spaces.blocks.mobile import depthwise_separable, inverted_residual
 from search_spaces.blocks.residual import Style, basic, bottleneck
@@ -21,6 +32,9 @@ LARGE = 112
 """Pixels from which on an image is halved once more in the stem, so that a shape found on small images suits it."""
 LEAST_SIDE = 2
 """Pixels of a side that no stage halves any more."""
+GRIDS = {"pool2_fc": 2, "pool4_fc": 4}
+"""Heads whose classifier sees where in the image something is: the means of at most 2x2 or 4x4 parts of it."""
+HEADS = ("pool_fc", "conv_pool_fc", *GRIDS)
 HEAD_WIDTH = 4
 """The head's convolution over the last stage's channels: 1280 over 320 in arXiv:1801.04381 and arXiv:1905.11946."""
 
@@ -52,7 +66,7 @@ class Shape:
     down: str = "stride"
     """How a stage halves the image, one of :data:`DOWNS`: its first unit strides, or follows a pool."""
     head: str = "pool_fc"
-    """``pool_fc``, or ``conv_pool_fc`` with a 1x1 convolution before the pool."""
+    """``pool_fc``, ``conv_pool_fc`` with a 1x1 convolution before the pool, or one of :data:`GRIDS`."""
 
     @property
     def reduction(self) -> int:
@@ -82,7 +96,9 @@ def build_shape(shape: Shape, task: Task, width: float, depth: float = 1) -> Gra
             x = activate(b, b(BatchNorm(), x), shape.activation)
         if shape.head == "conv_pool_fc":
             x = conv_norm_act(b, x, HEAD_WIDTH * b.channels(x), 1, activation=shape.activation)
-        x = b(Flatten(), b(GlobalAvgPool(), x))
+        # as many parts as a small image has pixels left
+        parts = min(GRIDS.get(shape.head, 1), *b.shape(x)[1:])
+        x = b(Flatten(), b(GlobalAvgPool() if parts == 1 else AdaptiveAvgPool(parts), x))
         return b.build(logits=b(Linear(task.classes), x, name="classifier"))
 
 

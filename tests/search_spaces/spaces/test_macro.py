@@ -13,6 +13,7 @@ from budget_examples import meets
 from nas.core.values import Task
 from nas.errors import ConfigError, SpaceError
 from nas.graph import Conv, Graph, cost, key
+from nas.graph.analysis.cost import layers
 from nas.graph.lowering.torch_module import build_module
 from nas.space import SPACES
 from nas.space.scalable import ScalableNetwork, SearchedAt
@@ -125,6 +126,17 @@ def test_convolutions_and_pools_are_a_point(pool: str) -> None:
     # torchvision's VGG keeps biases before its norms
     plain = [replace(node.op, bias=False) if isinstance(node.op, Conv) else node.op for node in table.nodes]
     assert [node.op for node in vgg.nodes] == plain
+
+
+@pytest.mark.parametrize(
+    ("head", "stages", "features"),
+    [("pool_fc", 3, 1), ("pool2_fc", 3, 4), ("pool4_fc", 3, 16), ("pool4_fc", 2, 16), ("pool4_fc", 4, 4)],
+)
+def test_a_head_of_parts_sees_as_many_of_them_as_pixels_are_left(head: str, stages: int, features: int) -> None:
+    """On 32 pixels an early and two further stages leave 4 a side, three further ones 2."""
+    repeats = {f"stage{i + 1}__repeats": 1 if i < stages else None for i in range(4)}
+    graph = SPACE.build(point(head=head, early=True, growth=1.0, stages=stages, **repeats), CIFAR, 64)
+    assert layers(graph)[-1].params == 10 * (8 * features + 1)
 
 
 @pytest.mark.parametrize("family", ["basic", "plain"])
