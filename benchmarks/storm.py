@@ -43,7 +43,7 @@ ALONE = ("--evaluator=slow", "--baseline=none", "--final-seeds=0")
 TIMING = ("crc", "seq", "wall", "seconds", "time")
 PROGRESS = (
     *("search: ", "images: ", "classes: ", "scores: ", "then: ", "how long ", "measuring ", "forecast: "),
-    *("searching: ", "trial ", "warning: "),
+    *("searching: ", "random search: ", "final comparison: ", "preparing the ", "evaluating", "warning: "),
 )
 
 

@@ -156,7 +156,6 @@ def resume_command(folder: Path) -> str:
 
 def show_result(view: RunView) -> None:
     """Print how a run ended: the final comparison, the verdict, and where everything is."""
-    console = Console()
     best = view.ledger.best()
     if best is not None:
         size = f", {best.params:,} parameters, {best.macs:,} MACs" if best.params is not None else ""
@@ -178,7 +177,7 @@ def show_result(view: RunView) -> None:
             macs = f"{row.macs:,}" if row.macs is not None else ""
             latency = [f"{row.latency or 0:.3g}"] * timed
             table.add_row(_cell(row.name), *row.shown(), params, macs, f"{row.seconds:.1f}", *latency)
-        console.print(table)
+        _print_table(table)
         for line in [*(verdict.text for verdict in search_verdicts(view)), few_seeds_note(rows)]:
             if line:
                 say(line.replace("**", ""))

@@ -24,8 +24,7 @@ class SilenceMonitor:
     """Knows when something was printed last, and what to print when that is long ago.
 
     Attributes:
-        status: returns the line of a phase that is under way, where none of its activities takes long; empty where a
-            terminal shows all that anyway
+        status: returns the line of a phase that is under way; empty where a terminal shows all that anyway
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,8 +41,8 @@ class SilenceMonitor:
         now = self._clock()
         silent, (doing, since) = now - self._last, current_activity(now)
         phase = "" if self.status is None else self.status()
-        # one activity is told where it takes long, a phase where it is many short ones
-        told = doing if now - since >= OFTEN else phase
+        # of many short activities the phase is told alone
+        told = "; ".join(filter(None, (phase, doing if now - since >= OFTEN else "")))
         on_a_terminal = self.status is not None and not phase
         # a look too late would be a silence too long
         wait = (OFTEN if self._lines < MANY else SELDOM) - EVERY

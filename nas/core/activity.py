@@ -52,9 +52,9 @@ def advance(what: str, done: float, total: float) -> None:
 
 
 def current_activity(now: float | None = None) -> tuple[str, float]:
-    """Return what goes on, outermost first, and since when on the monotonic clock; nothing and infinity without any.
+    """Return the innermost of what goes on, and since when on the monotonic clock; nothing and infinity without any.
 
-    The innermost has the time that it will take as it has gone so far, else the time that it has taken.
+    It has the time that it will take as it has gone so far, else the time that it has taken.
     """
     now = time.monotonic() if now is None else now
     found = list(_going_on)  # another thread may be at work on it
@@ -65,4 +65,4 @@ def current_activity(now: float | None = None) -> tuple[str, float]:
     if own.first is not None and own.share > own.first[1]:
         begun, before = own.first
         told = f"{clock((now - begun) * (1 - own.share) / (own.share - before))} left"
-    return f"{': '.join(activity.what for activity in found)}, {told}", own.since
+    return f"{own.what}, {told}", own.since

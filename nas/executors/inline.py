@@ -86,7 +86,7 @@ class InlineExecutor:
         job = self._jobs.popleft()
         # a copy: what an evaluator does to its job, even later by a thread, changes neither this one nor the next
         own = replace(job, settings=deepcopy(job.settings))
-        with doing(f"trial {job.index}"):
+        with doing("evaluating"):
             result, seconds = run_evaluator(self._evaluator, own)
         self._done, self._seconds = self._done + 1, self._seconds + seconds
         return [Outcome(job.index, result, seconds)]

@@ -47,18 +47,18 @@ def clock(monkeypatch):
     return found
 
 
-def test_activities_are_told_outermost_first_with_the_time_that_is_left(clock):
+def test_the_innermost_activity_is_told_with_the_time_that_is_left(clock):
     assert current_activity() == ("", float("inf"))
-    with doing("trial 3"):
+    with doing("evaluating"):
         clock.now += 7
-        assert current_activity()[0] == "trial 3, 0:00:07 so far"
+        assert current_activity()[0] == "evaluating, 0:00:07 so far"
         with doing("training"):
             advance("epoch 1 of 2, step 1 of 10", 1, 20)
             clock.now += 40
             # four steps in forty seconds: fifteen are left
             advance("epoch 1 of 2, step 5 of 10", 5, 20)
-            assert current_activity()[0] == "trial 3: epoch 1 of 2, step 5 of 10, 0:02:30 left"
-        assert current_activity()[0] == "trial 3, 0:00:47 so far"
+            assert current_activity()[0] == "epoch 1 of 2, step 5 of 10, 0:02:30 left"
+        assert current_activity()[0] == "evaluating, 0:00:47 so far"
     assert current_activity()[0] == ""
     advance("nothing goes on", 1, 2)
 
@@ -107,7 +107,7 @@ def test_a_bar_on_a_terminal_has_what_goes_on_in_its_last_line(monkeypatch):
         bar.update(Progress("search", 1, 4))
         with doing("trial 1"), doing("training"):
             advance("epoch 2 of 10, step 5 of 40", 45, 400)
-            assert "trial 1: epoch 2 of 10, step 5 of 40" in str(list(bar._bar.get_renderables())[-1])
+            assert "epoch 2 of 10, step 5 of 40" in str(list(bar._bar.get_renderables())[-1])
 
 
 def test_a_search_tells_of_a_long_trial_in_a_log(tmp_path, monkeypatch, capsys):
@@ -118,7 +118,7 @@ def test_a_search_tells_of_a_long_trial_in_a_log(tmp_path, monkeypatch, capsys):
     flags = "search --name one --plugin plug.py --evaluator slow --trials 1 --space nb201 --depth 1 --baseline none"
     assert main(flags.split()) == 0
     error = capsys.readouterr().err
-    assert "trial 0, 0:00:00 so far\n" in error
+    assert "searching: 0 of 1, 0 s; evaluating, 0:00:00 so far\n" in error
 
 
 def test_a_training_tells_its_steps(tmp_path, monkeypatch, capsys):
