@@ -88,7 +88,7 @@ def _dispatch(arguments: list[str]) -> int:
         commands[arguments[0]].check_flags(arguments[1:])
     options = parser.parse_args(arguments)
     # what only prints is not waited for, and answers at once
-    with nullcontext() if arguments[0] in ANSWERS else told_of_waits():
+    with nullcontext() if arguments[0] in ANSWERS else told_of_waits(arguments[0]):
         code: int = options.run(options)
     return code
 

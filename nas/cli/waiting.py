@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from nas.core.activity import current_activity
-from nas.core.text import printable
+from nas.core.text import clock, printable
 
 OFTEN = 5.0
 """Seconds of silence before a line."""
@@ -27,10 +27,16 @@ class SilenceMonitor:
         status: returns the line of a phase that is under way; empty where a terminal shows all that anyway
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last, self._lines = clock(), 0
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._clock = now
+        self._last, self._lines = now(), 0
         self.status: Callable[[], str] | None = None
+        self._command, self._began = "", now()
+
+    def begin(self, command: str) -> None:
+        """Begin to wait, for ``command`` as a whole."""
+        self._command, self._began = command, self._clock()
+        self.printed()
 
     def printed(self) -> None:
         """Begin to wait again, since something was printed."""
@@ -41,6 +47,8 @@ class SilenceMonitor:
         now = self._clock()
         silent, (doing, since) = now - self._last, current_activity(now)
         phase = "" if self.status is None else self.status()
+        if not phase and not doing:
+            doing, since = f"{self._command}, {clock(now - self._began)} so far", self._began
         # of many short activities the phase is told alone
         told = "; ".join(filter(None, (phase, doing if now - since >= OFTEN else "")))
         on_a_terminal = self.status is not None and not phase
@@ -57,8 +65,11 @@ MONITOR = SilenceMonitor()
 
 
 @contextlib.contextmanager
-def told_of_waits() -> Iterator[None]:
-    """Within the block print a line to standard error whenever nothing was printed for a while, about what goes on."""
+def told_of_waits(command: str) -> Iterator[None]:
+    """Within the block print a line to standard error whenever nothing was printed for a while, about what goes on.
+
+    Where nobody says what that is, it is ``command``.
+    """
     ended = threading.Event()
 
     def watch() -> None:
@@ -68,7 +79,7 @@ def told_of_waits() -> Iterator[None]:
                     sys.stderr.write(f"{printable(line)}\n")
                     sys.stderr.flush()
 
-    MONITOR.printed()
+    MONITOR.begin(command)
     thread = threading.Thread(target=watch, name="waits", daemon=True)
     thread.start()
     try:

@@ -88,6 +88,15 @@ def test_many_short_trials_are_told_by_their_phase(clock):
     assert list(filter(None, lines)) == ["searching: 5 of 1000", "searching: 10 of 1000"]
 
 
+def test_a_command_that_says_nothing_of_what_it_does_is_named_itself(clock):
+    monitor, lines = SilenceMonitor(clock), []
+    monitor.begin("export")
+    for _ in range(20):
+        clock.now += EVERY
+        lines.append(monitor.line())
+    assert list(filter(None, lines)) == ["export, 0:00:05 so far", "export, 0:00:10 so far"]
+
+
 def test_what_is_printed_begins_the_wait_anew_and_a_terminal_shows_all_itself(clock):
     monitor = SilenceMonitor(clock)
     with doing("trial 1"):

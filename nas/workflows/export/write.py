@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from nas.core.activity import doing
 from nas.core.files import output_folder, write_atomic, write_json
 from nas.core.text import encodable
 from nas.core.values import Json
@@ -138,7 +139,7 @@ def _write_all(
     for name in formats:
         # what was written is read again at once, and must compute the same
         path = folder / f"{stem}{FORMATS[name].suffix}"
-        with naming_format(name):
+        with naming_format(name), doing(f"writing and checking format '{name}'"):
             FORMATS[name].write(network, path)
             found = FORMATS[name].run(network, path, batches)
         far = max(difference(f, w) for f, w in zip(found, wanted, strict=True))
