@@ -49,8 +49,8 @@ class SilenceMonitor:
         phase = "" if self.status is None else self.status()
         if not phase and not doing:
             doing, since = f"{self._command}, {clock(now - self._began)} so far", self._began
-        # of many short activities the phase is told alone
-        told = "; ".join(filter(None, (phase, doing if now - since >= OFTEN else "")))
+        # of a phase of many short activities it is told alone
+        told = "; ".join(filter(None, (phase, doing if not phase or now - since >= OFTEN else "")))
         on_a_terminal = self.status is not None and not phase
         # a look too late would be a silence too long
         wait = (OFTEN if self._lines < MANY else SELDOM) - EVERY
