@@ -75,7 +75,7 @@ def test_no_silence_is_longer_than_five_seconds_for_a_minute_and_then_than_thirt
     assert max(waits[:MANY]) <= OFTEN == 5
     assert SELDOM - 1 <= min(waits[MANY:]) and max(waits) <= SELDOM == 30
     assert 50 <= times[MANY - 1] <= 60
-    assert lines[0] == (5.0, "reading the images of dataset 'folder', 0:00:05 so far")
+    assert lines[0] == (4.5, "reading the images of dataset 'folder', 0:00:04 so far")
 
 
 def test_many_short_trials_are_told_by_their_phase(clock):
@@ -94,7 +94,7 @@ def test_a_command_that_says_nothing_of_what_it_does_is_named_itself(clock):
     for _ in range(20):
         clock.now += EVERY
         lines.append(monitor.line())
-    assert list(filter(None, lines)) == ["export, 0:00:05 so far", "export, 0:00:10 so far"]
+    assert list(filter(None, lines)) == ["export, 0:00:04 so far", "export, 0:00:09 so far"]
 
 
 def test_what_is_printed_begins_the_wait_anew_and_a_terminal_shows_all_itself(clock):
