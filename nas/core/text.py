@@ -29,6 +29,7 @@ STEPS = {
     "latency": "latencies",
     "comparison": "trainings",
     "training": "epochs",
+    "test": "tests",
     "grid": "trainings",
 }
 """What the steps of a phase are called where they are not trials."""
