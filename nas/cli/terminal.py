@@ -34,20 +34,25 @@ MOST_WORKERS = 40
 """How many workers are shown."""
 
 
-def say(text: str, console: Console | None = None) -> None:
-    """Print a line, or several, to standard output or on a console in use."""
+def say(text: str, console: Console | None = None, prose: bool = False) -> None:
+    """Print a line, or several, to standard output or on a console in use.
+
+    On a terminal ``prose`` is broken between words; whatever else may be copied from there is not broken at all.
+    """
     MONITOR.printed()
-    (console or Console()).print(printable_lines(text), highlight=False, soft_wrap=True, markup=False)
+    console = console or Console()
+    whole = not (prose and console.is_terminal)
+    console.print(printable_lines(text), highlight=False, soft_wrap=whole, markup=False)
 
 
 def warn(text: str, console: Console | None = None) -> None:
     """Print a line of warning to standard error, or on a console in use."""
-    say(f"warning: {text}", console or Console(stderr=True))
+    say(f"warning: {text}", console or Console(stderr=True), prose=True)
 
 
 def note(text: str) -> None:
     """Print a line to standard error, for who waits."""
-    say(text, Console(stderr=True))
+    say(text, Console(stderr=True), prose=True)
 
 
 class ProgressBar:
@@ -60,7 +65,7 @@ class ProgressBar:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("best {task.fields[best]}"),
+            TextColumn("{task.fields[best]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]:<12}"),
             console=self._console,
@@ -84,7 +89,7 @@ class ProgressBar:
 
     def update(self, state: State) -> None:
         """Show ``state``."""
-        best = "-" if state.best is None else f"{state.best:.4g}"
+        best = "" if state.best is None else f"best {state.best:.4g}"
         label = PHASES.get(state.phase, state.phase)
         self._state = state
         if not self._console.is_terminal:
@@ -163,7 +168,7 @@ def show_result(view: RunView) -> None:
     else:
         say(_nothing_found(view))
     for notice in notices(view):
-        say(f"warning: {notice.text.replace('**', '').replace('`', '')} What to try: see the report.")
+        say(f"warning: {notice.text.replace('**', '').replace('`', '')} What to try: see the report.", prose=True)
     rows = view.scores()
     if rows:
         columns = view.config.table
@@ -180,7 +185,7 @@ def show_result(view: RunView) -> None:
         _print_table(table)
         for line in [*(verdict.text for verdict in search_verdicts(view)), few_seeds_note(rows)]:
             if line:
-                say(line.replace("**", ""))
+                say(line.replace("**", ""), prose=True)
     slow = sum(t.failure is not None and t.failure.kind == TOO_SLOW for t in view.ledger.trials)
     if slow:
         say(f"{count(slow, 'proposal')} refused as too slow")
