@@ -77,9 +77,9 @@ class ComparisonKind(RunKind["ComparisonRun"]):
                 say(f"recipe {recipe.name}")
             show_rows((*SHOWN, *SIZES), [[row.name, *columns_of(row)] for row in data.rows_of(recipe.name)])
         for difference in [*data.differences, *(found.difference for found in data.against_random)]:
-            say(sentence(difference).replace("**", ""))
+            say(sentence(difference).replace("**", ""), prose=True)
         if data.differences:
-            say(few_seeds(data))
+            say(few_seeds(data), prose=True)
         for remark in data.remarks:
             say(remark)
         for ensemble in data.ensembles:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from nas.cli.waiting import MONITOR
@@ -361,7 +361,8 @@ def _cell(text: str) -> Text:
 def _print_table(table: Table, cut: bool = False) -> None:
     """Print a table, without a frame where it goes to a file or another program.
 
-    Nothing is cut off or wrapped, unless it may be ``cut`` at the edge of a terminal.
+    Nothing is cut off or wrapped, unless it may be ``cut`` at the edge of a terminal; a table that is wider than a
+    terminal is printed as several with the same first column.
     """
     console = Console()
     if not console.is_terminal:
@@ -369,5 +370,29 @@ def _print_table(table: Table, cut: bool = False) -> None:
     elif cut:
         console.print(table)
         return
-    width = console.measure(table, options=console.options.update(width=10_000)).maximum
-    Console(width=max(width, console.width)).print(table)
+    for part in _fitting(table, console) if console.is_terminal else [table]:
+        width = console.measure(part, options=console.options.update(width=10_000)).maximum
+        Console(width=max(width, console.width)).print(part)
+
+
+def _fitting(table: Table, console: Console) -> Iterator[Table]:
+    """Yield the columns of ``table`` in tables that are as wide as the terminal at most, where that can be."""
+    first, *others = table.columns
+    wide = console.options.update(width=10_000)
+    part = _columns(table, [first])
+    for column in others:
+        wider = _columns(table, [*part.columns, column])
+        if len(part.columns) > 1 and console.measure(wider, options=wide).maximum > console.width:
+            yield part
+            wider = _columns(table, [first, column])
+        part = wider
+    yield part
+
+
+def _columns(table: Table, columns: Sequence[Column]) -> Table:
+    part = Table(box=table.box, padding=table.padding, header_style=table.header_style)
+    for column in columns:
+        part.add_column(column.header, justify=column.justify)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        part.add_row(*cells)
+    return part
