@@ -260,6 +260,7 @@ class Study:
             row |= {"epochs": trial.proposal.epochs, "params": trial.params, "macs": trial.macs}
             row |= {"seconds": trial.seconds, "failure": None if trial.failure is None else trial.failure.message}
             row |= {} if trial.width is None else {"width": trial.width}
+            row |= {f"zero_cost.{name}": score for name, score in trial.scores.items()}
             rows.append(row | values | {f"decisions.{n}": v for n, v in trial.architecture.decisions.items()})
         return DataFrame(rows)
 
@@ -327,7 +328,7 @@ class Study:
         parts = build_search(config, objects=self._objects)
         ledger, executor = self._ledger or Ledger(parts.lag), parts.executor
         with closing(executor):
-            loop = Loop(parts.searcher, parts.prepare, executor, MemoryJournal(), ledger, parts.settings, observe)
+            loop = Loop(parts.searcher, parts.prepare_asked, executor, MemoryJournal(), ledger, parts.settings, observe)
             reason = loop.run()
         return "finished" if reason == "budget" else reason, ledger
 

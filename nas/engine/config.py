@@ -17,8 +17,10 @@ from nas.data.config import DataConfig
 from nas.errors import ConfigError
 from nas.executors.config import RAY, ExecutorConfig
 from nas.runs.trust import relocated
+from nas.searchers.default import AUTO
 from nas.tables.config import TableConfig
 from nas.training.config import NamedRecipe, TrainConfig, recipe_option
+from nas.zero_cost import DEFAULT_SCORES
 
 EPOCHS = {"epochs": 3, "final_epochs": 10}
 """What is trained for where no recipe says it."""
@@ -29,7 +31,13 @@ CHANGEABLE = (*PLACES, "trials")
 PYTHON = "python"
 """The evaluator of a run whose evaluator is a Python object."""
 NONE = "none"
-"""No scheduler, no baseline."""
+"""No scheduler, no baseline, no scores."""
+
+
+def _separated(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the names in ``texts``, of which each may hold several with commas between them, each once."""
+    names = (name.strip() for text in texts for name in text.split(","))
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def _arguments(of: str, example: str) -> Any:
@@ -61,6 +69,24 @@ class SearcherConfig(Config):
         "with; may be repeated; default what the space names (see: list spaces), none: none",
         metavar="NAME|FILE|RUN[:TRIAL]",
     )
+    zero_cost: tuple[str, ...] = option(
+        tuple,
+        "zero-cost scores (see: list scores) to record with every trial and to let the searcher see; auto: the usual "
+        "ones, the default of trainings and tables; none: none",
+        metavar="NAME,...",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "zero_cost", _separated(self.zero_cost))
+        for word in (NONE, AUTO):
+            if word in self.zero_cost and len(self.zero_cost) > 1:
+                raise ConfigError(f"--zero-cost is names of scores, auto or none, found {','.join(self.zero_cost)}")
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The names of the zero-cost scores, which are not checked yet."""
+        return DEFAULT_SCORES if self.zero_cost == (AUTO,) else () if self.zero_cost == (NONE,) else self.zero_cost
 
 
 @dataclass(frozen=True)
@@ -153,8 +179,7 @@ class ComparisonConfig(Config):
         if self.baseline not in ("random", NONE):
             raise ConfigError(f"--baseline must be random or none, found '{self.baseline}'")
         # each is given by itself, or several with commas between them
-        names = (name.strip() for text in self.against for name in text.split(","))
-        object.__setattr__(self, "against", tuple(dict.fromkeys(filter(None, names))))
+        object.__setattr__(self, "against", _separated(self.against))
         if NONE in self.against and len(self.against) > 1:
             raise ConfigError(f"--against is names of networks or none, found {','.join(self.against)}")
 
