@@ -307,7 +307,8 @@ class Study:
         # a search of other settings is refused; its workers and files may be elsewhere now
         header = read(folder / JOURNAL)[0]
         found = config_of(header, folder.name)
-        asked = with_defaults(RunOptions(**{"lag": found.lag, **self._given, "trials": trials}))
+        recorded = {"lag": found.lag, "zero_cost": found.searcher.zero_cost or (NONE,)}
+        asked = with_defaults(RunOptions(**{**recorded, **self._given, "trials": trials}))
         # whether it compares at its end is not what it found
         was, now = (config.changed(baseline=NONE, final_seeds=0).to_json() for config in (found, asked))
         if self._objects.task is not None or "task" in header:

@@ -12,7 +12,7 @@ from nas.core.plugins import load_plugins, naming
 from nas.core.values import Json, Task
 from nas.data.config import DEFAULT_DATASET, actual_dataset, default_threads
 from nas.data.streaming import ImageStream
-from nas.engine.candidate_scores import CandidateScores, scores_of
+from nas.engine.candidate_scores import CandidateScores, visible_scores
 from nas.engine.config import EPOCHS, NONE, RunConfig, RunOptions, flag
 from nas.engine.executor_factory import default_lag, final_executor, trial_executor
 from nas.engine.loop import Settings
@@ -39,7 +39,7 @@ from nas.training.config import AUTO_PRECISION, NamedRecipe
 from nas.training.published_recipes import check_fit
 from nas.training.recipe import Recipe, default_recipe
 from nas.types import Architecture, Context, Evaluator, Executor, Searcher
-from nas.zero_cost import ZERO_COST, check_scores
+from nas.zero_cost import check_scores
 
 CACHE = "cache"
 """The folder in a run's for what may be deleted: it only saves work."""
@@ -133,7 +133,8 @@ def with_defaults(options: RunOptions) -> RunConfig:
     trials = data.setdefault("trials", RunConfig.trials)
     data["searcher"], data["scheduler"] = spelled_out(searcher, scheduler, trials)
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else NONE)
-    data.setdefault("zero_cost", [AUTO if evaluator in ("train", "table") else NONE])
+    if evaluator in ("train", "table"):
+        data.setdefault("zero_cost", [AUTO])
     if searcher == "random":
         data["baseline"] = NONE
     if "finalist_epochs" in data and not data.get("finalists"):
@@ -218,9 +219,8 @@ def build_search(
     searcher = own.searcher
     if searcher is None:
         first = config.trials - config.finalists.count
-        ranked = ranked_by(config.searcher.name)
-        wanted = scores_of(scores, names if ranked is None else [name for name in ZERO_COST if name == ranked])
-        context = Context(cached(plain), config.train.epochs, first, limits.params, limits.macs, cache, wanted)
+        seen = visible_scores(scores, config.searcher.name, config.table.scores)
+        context = Context(cached(plain), config.train.epochs, first, limits.params, limits.macs, cache, seen)
         with naming(f"searcher '{config.searcher.name}'"):
             searcher = make_searcher(config.searcher.name, space, config.searcher.args, context)
         _check_objectives(config)

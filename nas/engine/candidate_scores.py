@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -21,10 +22,11 @@ from nas.core.values import Task
 from nas.engine.prepare import Prepare
 from nas.errors import ConfigError, GraphError, Infeasible
 from nas.graph import Graph, cost, shapes_of
+from nas.searchers.rank import ranked_by
 from nas.space import Cells, Space
 from nas.space.space import decisions_key
 from nas.types import Architecture, Candidate
-from nas.zero_cost import zero_cost_scores
+from nas.zero_cost import ZERO_COST, zero_cost_scores
 from nas.zero_cost.registry import VERSION
 
 SIDE = 16
@@ -65,7 +67,7 @@ class CandidateScores:
         self._known: dict[str, dict[str, float | None]] = {}
         self._file = None if cache is None else _ScoreFile(cache, (space.name, dict(space.args), task, width))
         self.seconds = 0.0
-        """What was computed here has taken, building the small copies included."""
+        """CPU seconds that were spent here, on one thread, building the small copies included."""
 
     def __call__(self, architecture: Architecture, names: Sequence[str] | None = None) -> dict[str, float]:
         """Return the scores ``names`` (by default those of the search) and what a table knows of the architecture.
@@ -128,7 +130,10 @@ class CandidateScores:
     def _compute(self, architecture: Architecture, names: Sequence[str]) -> dict[str, float | None] | None:
         """Return the scores of a small copy, None where there is no network."""
         with self._timed():
-            graph = self.small_copy(architecture)
+            try:
+                graph = self.small_copy(architecture)
+            except (GraphError, Infeasible):
+                graph = None
             if graph is None:
                 return None
             found: dict[str, float] = {}
@@ -139,11 +144,11 @@ class CandidateScores:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        began = time.perf_counter()
+        began = time.thread_time()
         try:
             yield
         finally:
-            self.seconds += time.perf_counter() - began
+            self.seconds += time.thread_time() - began
 
     def small_copy(self, architecture: Architecture) -> Graph | None:
         """Return the network that is scored, None for an architecture without one.
@@ -152,14 +157,16 @@ class CandidateScores:
         the prepared one where that has at most :data:`MOST_MACS`, else for a smaller image, else narrower too. What
         cannot be built small is scored at its own size.
         """
-        prepared = self._prepare(architecture)
-        if prepared.graph is None:
-            return None
         described = self._space.describe(architecture)
         if isinstance(described, Cells):
             least, step = described.widths or (1, 1)
             width = least + max(0, math.ceil((WIDTH - least) / step)) * step
-            return next(self._small_cells(described, width), prepared.graph)
+            # the network of the search is not built for this: it takes much longer
+            for small in self._small_cells(described, width):
+                return small
+        prepared = self._prepare(architecture)
+        if prepared.graph is None or isinstance(described, Cells):
+            return prepared.graph
         graph = _shrunk(prepared.graph)
         widths = getattr(described, "widths", None)
         if _macs(graph) <= MOST_MACS or widths is None:
@@ -248,6 +255,15 @@ def _checksum(text: bytes) -> bytes:
     return blake2b(text, digest_size=_CHECK).hexdigest().encode()
 
 
-def scores_of(scores: CandidateScores, names: Sequence[str]) -> Callable[[Architecture], Scores]:
-    """Return the function of an architecture that :class:`nas.types.Context` has, for the scores ``names``."""
-    return lambda architecture: scores(architecture, names)
+def visible_scores(scores: CandidateScores, searcher: str, of_table: Sequence[str]) -> Callable[[Architecture], Scores]:
+    """Return the scores of an architecture that ``searcher`` sees, see :class:`nas.types.Context`.
+
+    A searcher that ranks by one score, which it may ask of thousands, is spared the others; ``of_table`` are those that
+    a table knows.
+    """
+    ranked = ranked_by(searcher)
+    if ranked is None:
+        return scores
+    if ranked in of_table or ranked not in ZERO_COST:
+        return partial(scores, names=())
+    return partial(scores.computed, names=(ranked,))

@@ -78,15 +78,16 @@ class SearcherConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "zero_cost", _separated(self.zero_cost))
-        for word in (NONE, AUTO):
-            if word in self.zero_cost and len(self.zero_cost) > 1:
-                raise ConfigError(f"--zero-cost is names of scores, auto or none, found {','.join(self.zero_cost)}")
+        names = _separated(self.zero_cost)
+        if len(names) > 1 and {NONE, AUTO} & set(names):
+            raise ConfigError(f"--zero-cost is names of scores, auto or none, found {','.join(names)}")
+        # none, as journals of earlier versions have it, which know no scores
+        object.__setattr__(self, "zero_cost", () if names == (NONE,) else names)
 
     @property
     def scores(self) -> tuple[str, ...]:
         """The names of the zero-cost scores, which are not checked yet."""
-        return DEFAULT_SCORES if self.zero_cost == (AUTO,) else () if self.zero_cost == (NONE,) else self.zero_cost
+        return DEFAULT_SCORES if self.zero_cost == (AUTO,) else self.zero_cost
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ class RankSearcher:
 
     A space of at most ``candidates`` architectures (20,000 by default) is ranked whole. Of a larger one a random sample
     of as many (1,000 by default) is, with as many mutations of the sample's best; when all of them were proposed,
-    another one. Equal ones are in random order, and those that do not have the score come last.
+    another one. Equal ones are in random order, and those that do not have the score come last. Scores are of small
+    copies of networks, macs and params too where they are computed: networks on one skeleton are in the same order.
     """
 
     def __init__(self, space: Space, score: str, candidates: int | None = None, context: Context | None = None) -> None:
@@ -89,13 +90,16 @@ class RankSearcher:
 
     def value(self, architecture: Architecture) -> float | None:
         """Return what ``architecture`` is ranked by, None where it does not have it."""
+        scores = None if self._context is None else self._context.scores
+        # costs take less than to see whether it can be evaluated
+        if self._score in COSTS:
+            score = None if scores is None else scores(architecture).get(self._score)
+            size = getattr(self._offspring.prepare(architecture), self._score) if score is None else score
+            return None if size is None else float(size)
         prepared = self._offspring.prepare(architecture)
-        if self._score in COSTS and (size := getattr(prepared, self._score)) is not None:
-            return float(size)
         if prepared.problem:
             return None
-        scores = prepared.scores if self._context is None else self._context.scores(architecture)
-        return scores.get(self._score)
+        return (prepared.scores if scores is None else scores(architecture)).get(self._score)
 
     def _first_new(
         self, ranking: _Ranking, archive: Archive, history: History, rng: np.random.Generator

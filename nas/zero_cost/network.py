@@ -144,13 +144,15 @@ class UntrainedNetwork:
     @cached_property
     def values(self) -> dict[str, Tensor]:
         """The output (N, ...) of every node for :attr:`images`."""
-        return self.compute(self.images, self.weights)
+        with torch.enable_grad():  # a score that asks first may not need gradients
+            return self.compute(self.images, self.weights)
 
     @cached_property
     def loss(self) -> Tensor:
         """The mean cross-entropy of :attr:`labels`; logits that are images are averaged over their pixels."""
         logits = self.values[self.output]
-        return nn.functional.cross_entropy(logits.flatten(2).mean(2) if logits.ndim > 2 else logits, self.labels)
+        with torch.enable_grad():
+            return nn.functional.cross_entropy(logits.flatten(2).mean(2) if logits.ndim > 2 else logits, self.labels)
 
     def compute(self, images: Tensor, weights: Mapping[str, Tensor], last: str | None = None) -> dict[str, Tensor]:
         """Return the output of every node for ``images`` (N, C, H, W), up to the node ``last``."""
