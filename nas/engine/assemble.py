@@ -13,7 +13,7 @@ from nas.core.values import Json, Task
 from nas.data.config import DEFAULT_DATASET, actual_dataset, default_threads
 from nas.data.streaming import ImageStream
 from nas.engine.candidate_scores import CandidateScores, visible_scores
-from nas.engine.config import EPOCHS, NONE, RunConfig, RunOptions, flag
+from nas.engine.config import AUTO_SCORES, EPOCHS, NONE, RunConfig, RunOptions, flag
 from nas.engine.executor_factory import default_lag, final_executor, trial_executor
 from nas.engine.loop import Settings
 from nas.engine.prepare import Prepare, cached, make_prepare
@@ -39,7 +39,7 @@ from nas.training.config import AUTO_PRECISION, NamedRecipe
 from nas.training.published_recipes import check_fit
 from nas.training.recipe import Recipe, default_recipe
 from nas.types import Architecture, Context, Evaluator, Executor, Searcher
-from nas.zero_cost import check_scores
+from nas.zero_cost import DEFAULT_SCORES, check_scores
 
 CACHE = "cache"
 """The folder in a run's for what may be deleted: it only saves work."""
@@ -134,7 +134,7 @@ def with_defaults(options: RunOptions) -> RunConfig:
     data["searcher"], data["scheduler"] = spelled_out(searcher, scheduler, trials)
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else NONE)
     if evaluator in ("train", "table"):
-        data.setdefault("zero_cost", [AUTO])
+        data.setdefault("zero_cost", [AUTO_SCORES])
     if searcher == "random":
         data["baseline"] = NONE
     if "finalist_epochs" in data and not data.get("finalists"):
@@ -214,7 +214,8 @@ def build_search(
 
     # who proposes: the searcher, after what it is told to begin with, under a scheduler
     limits, cache = config.constraints, None if folder is None else folder / CACHE
-    names = check_scores(config.searcher.scores, "--zero-cost")
+    names = config.searcher.zero_cost
+    names = DEFAULT_SCORES if names == (AUTO_SCORES,) else check_scores(names, "--zero-cost")
     scores = CandidateScores(space, plain, task, names, config.space.width, cache)
     searcher = own.searcher
     if searcher is None:

@@ -17,10 +17,8 @@ from nas.data.config import DataConfig
 from nas.errors import ConfigError
 from nas.executors.config import RAY, ExecutorConfig
 from nas.runs.trust import relocated
-from nas.searchers.default import AUTO
 from nas.tables.config import TableConfig
 from nas.training.config import NamedRecipe, TrainConfig, recipe_option
-from nas.zero_cost import DEFAULT_SCORES
 
 EPOCHS = {"epochs": 3, "final_epochs": 10}
 """What is trained for where no recipe says it."""
@@ -32,6 +30,8 @@ PYTHON = "python"
 """The evaluator of a run whose evaluator is a Python object."""
 NONE = "none"
 """No scheduler, no baseline, no scores."""
+AUTO_SCORES = "auto"
+"""The zero-cost scores that are computed where none are named."""
 
 
 def _separated(texts: Sequence[str]) -> tuple[str, ...]:
@@ -79,15 +79,10 @@ class SearcherConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         names = _separated(self.zero_cost)
-        if len(names) > 1 and {NONE, AUTO} & set(names):
+        if len(names) > 1 and {NONE, AUTO_SCORES} & set(names):
             raise ConfigError(f"--zero-cost is names of scores, auto or none, found {','.join(names)}")
         # none, as journals of earlier versions have it, which know no scores
         object.__setattr__(self, "zero_cost", () if names == (NONE,) else names)
-
-    @property
-    def scores(self) -> tuple[str, ...]:
-        """The names of the zero-cost scores, which are not checked yet."""
-        return DEFAULT_SCORES if self.zero_cost == (AUTO,) else self.zero_cost
 
 
 @dataclass(frozen=True)
