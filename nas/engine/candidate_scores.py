@@ -23,7 +23,7 @@ from nas.engine.prepare import Prepare
 from nas.errors import ConfigError, GraphError, Infeasible
 from nas.graph import Graph, cost, shapes_of
 from nas.searchers.rank import ranked_by
-from nas.space import Cells, Space
+from nas.space import Space
 from nas.space.space import decisions_key
 from nas.types import Architecture, Candidate
 from nas.zero_cost import ZERO_COST, zero_cost_scores
@@ -158,14 +158,15 @@ class CandidateScores:
         cannot be built small is scored at its own size.
         """
         described = self._space.describe(architecture)
-        if isinstance(described, Cells):
-            least, step = described.widths or (1, 1)
+        of_cells = hasattr(described, "cells")  # as Cells have, and what a space describes instead of them
+        if of_cells:
+            least, step = getattr(described, "widths", None) or (1, 1)
             width = least + max(0, math.ceil((WIDTH - least) / step)) * step
             # the network of the search is not built for this: it takes much longer
             for small in self._small_cells(described, width):
                 return small
         prepared = self._prepare(architecture)
-        if prepared.graph is None or isinstance(described, Cells):
+        if prepared.graph is None or of_cells:
             return prepared.graph
         graph = _shrunk(prepared.graph)
         widths = getattr(described, "widths", None)
@@ -181,7 +182,7 @@ class CandidateScores:
                         return narrow
         return graph
 
-    def _small_cells(self, cells: Cells, width: int) -> Iterator[Graph]:
+    def _small_cells(self, cells: Any, width: int) -> Iterator[Graph]:
         channels, *own = self._task.input_shape
         # operations that halve their channels refuse odd widths, and a stem that reduces much a small image
         for side in (SIDE, 2 * SIDE, 4 * SIDE):

@@ -163,15 +163,16 @@ class UntrainedNetwork:
                 break
         return values
 
-    def positive_flow(self) -> tuple[Tensor, float]:
+    def positive_flow(self, gain: Tensor) -> tuple[Tensor, float]:
         """Return the sum of the outputs for an image of ones with absolute weights: (number, logarithm of a factor).
 
+        The output of each convolution and linear layer is multiplied by ``gain``, as if all of its weights were.
         Batch norms and other normalizations are left out. On numbers from zero on a ReLU does nothing, and so does
         every other activation here; a sigmoid or tanh whose output only multiplies others is an open gate, 1. Each
         output is scaled to a greatest number of 1, and its factor kept, so that no depth overflows.
         """
         functions, readers = cast(Functions, torch), _readers(self.graph)
-        positive = {name: weight.abs() for name, weight in self.weights.items()}
+        positive = {name: weight.detach().abs() for name, weight in self.weights.items()}
         values, factors = dict[str, Tensor](), dict[str, float]()
         for node in self.graph.nodes:
             layer = self.layers.get(node.name)
@@ -190,7 +191,7 @@ class UntrainedNetwork:
                 value = self._apply(functions, node, values | scaled, positive)
             greatest = float(value.detach().abs().max())
             if node.name in positive and greatest > 0:
-                value, factor = value / greatest, factor + math.log(greatest)
+                value, factor = value * (gain / greatest), factor + math.log(greatest)
             values[node.name], factors[node.name] = value, factor
         return values[self.output].sum(), factors[self.output]
 

@@ -19,7 +19,7 @@ from nas.evaluators.table import Known
 from nas.graph import cost, key
 from nas.space import Network, Space
 from nas.types import Candidate, Context
-from nas.zero_cost import zero_cost_scores
+from nas.zero_cost import DEFAULT_SCORES, zero_cost_scores
 
 TASK = Task("images", (3, 32, 32), 10)
 NAMES = ("depth", "macs", "synflow")
@@ -72,6 +72,15 @@ def test_cells_are_scored_in_a_network_of_one_cell_a_stage():
     assert scores_for(width=64).small_copy(architecture) == small
     tiny = Task("digits", (1, 8, 8), 10)
     assert scores_for(task=tiny).small_copy(architecture).input_shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["darts", "lecture", "nasnet", "nb101", "nb201"])
+def test_every_space_of_cells_has_small_copies_and_all_usual_scores(name):
+    space = nas.space_of(name)
+    scores = scores_for(space, names=DEFAULT_SCORES)
+    architecture = sampled(1, space)[0]
+    assert cost(scores.small_copy(architecture)).macs < MOST_MACS / 2
+    assert set(scores(architecture)) == set(DEFAULT_SCORES)
 
 
 def test_a_whole_network_is_scored_as_it_is_where_it_is_small_and_else_for_a_smaller_image_and_narrower():
