@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, Any, Protocol
@@ -248,6 +248,17 @@ class Trial:
     seconds: float = 0.0
     width: int | None = None
     """The width at which the network meets the budget; None: without a budget."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """The zero-cost scores that were computed when it was asked."""
+    score_seconds: float = 0.0
+    """What scores took between the trial before and this one, those of candidates that were not asked among them."""
+
+    @classmethod
+    def asked(cls, index: int, proposal: Proposal, candidate: Candidate) -> Trial:
+        """Return the pending trial of a proposal whose architecture is ``candidate``."""
+        c = candidate
+        trial = cls(index, proposal, c.key, params=c.params, macs=c.macs, width=c.width)
+        return replace(trial, scores=c.scores, score_seconds=c.score_seconds)
 
     @property
     def architecture(self) -> Architecture:
@@ -313,6 +324,8 @@ class Candidate:
     scores: Mapping[str, float] = field(default_factory=dict)
     width: int | None = None
     """The width at which its network meets the budget; None: without a budget."""
+    score_seconds: float = 0.0
+    """What computing scores has taken since the candidate before."""
 
 
 @dataclass(frozen=True)
@@ -321,7 +334,9 @@ class Context:
 
     ``prepare`` tells key and cost of an architecture without evaluating it. ``epochs`` is a trial's training budget,
     ``trials`` the search's (None: unknown). Networks over ``max_params`` or ``max_macs`` are refused when proposed.
-    ``cache`` is a folder for what may be deleted at any time and only saves work (None: keep nothing).
+    ``cache`` is a folder for what may be deleted at any time and only saves work (None: keep nothing). ``scores`` tells
+    what is known of an architecture without evaluating it, by name: zero-cost scores and a table's; by default those of
+    ``prepare`` alone. It may take some hundredths of a second for one that it was not asked before.
     """
 
     prepare: Callable[[Architecture], Candidate]
@@ -330,6 +345,11 @@ class Context:
     max_params: int | None = None
     max_macs: int | None = None
     cache: Path | None = None
+    scores: Callable[[Architecture], Mapping[str, float]] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.scores is None:
+            object.__setattr__(self, "scores", lambda architecture: self.prepare(architecture).scores)
 
 
 @dataclass(frozen=True)

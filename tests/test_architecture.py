@@ -12,7 +12,7 @@ FLOORS = (
     "errors",
     "core",
     "graph data",
-    "types training",
+    "types training zero_cost",
     "tables executors runs",
     "space evaluators",
     "searchers search_spaces",
@@ -38,6 +38,7 @@ TORCH_ROOMS = (
     "nas/executors/ray/worker.py",
     "nas/models/",
     "nas/workflows/",
+    "nas/zero_cost/",
 )
 
 

@@ -15,11 +15,11 @@ import json
 import sys
 from pathlib import Path
 
-CLOCK = {"time", "seconds", "wall", "forecast", "images_per_second"}
+CLOCK = {"time", "seconds", "wall", "forecast", "images_per_second", "score_seconds"}
 MACHINE = {"notes", "switches", "backend_options", "device", "workers"}
 MEASURED = frozenset({"crc", "seq", *CLOCK, *MACHINE})
 """Fields that depend on the clock and on the machine, at any depth of an event."""
-LATER = ("per_class", "normalization")
+LATER = ("per_class", "normalization", "scores")
 """Fields that earlier versions did not write: compared where the old run has them."""
 LEFT_OUT = ("run", "latency", "inputs")
 """Events of which nothing is compared: the settings, milliseconds, and digests of files and versions."""

@@ -260,6 +260,7 @@ class Study:
             row |= {"epochs": trial.proposal.epochs, "params": trial.params, "macs": trial.macs}
             row |= {"seconds": trial.seconds, "failure": None if trial.failure is None else trial.failure.message}
             row |= {} if trial.width is None else {"width": trial.width}
+            row |= {f"zero_cost.{name}": score for name, score in trial.scores.items()}
             rows.append(row | values | {f"decisions.{n}": v for n, v in trial.architecture.decisions.items()})
         return DataFrame(rows)
 
@@ -306,7 +307,8 @@ class Study:
         # a search of other settings is refused; its workers and files may be elsewhere now
         header = read(folder / JOURNAL)[0]
         found = config_of(header, folder.name)
-        asked = with_defaults(RunOptions(**{"lag": found.lag, **self._given, "trials": trials}))
+        recorded = {"lag": found.lag, "zero_cost": found.searcher.zero_cost or (NONE,)}
+        asked = with_defaults(RunOptions(**{**recorded, **self._given, "trials": trials}))
         # whether it compares at its end is not what it found
         was, now = (config.changed(baseline=NONE, final_seeds=0).to_json() for config in (found, asked))
         if self._objects.task is not None or "task" in header:
@@ -327,7 +329,7 @@ class Study:
         parts = build_search(config, objects=self._objects)
         ledger, executor = self._ledger or Ledger(parts.lag), parts.executor
         with closing(executor):
-            loop = Loop(parts.searcher, parts.prepare, executor, MemoryJournal(), ledger, parts.settings, observe)
+            loop = Loop(parts.searcher, parts.prepare_asked, executor, MemoryJournal(), ledger, parts.settings, observe)
             reason = loop.run()
         return "finished" if reason == "budget" else reason, ledger
 

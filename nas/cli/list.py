@@ -10,7 +10,7 @@ from nas.cli.parser import Command
 from nas.errors import ConfigError, unknown
 
 LISTS: tuple[str, ...] = ("spaces", "searchers", "schedulers", "evaluators", "datasets", "recipes")
-LISTS += ("primitives", "blocks", "networks", "genotypes", "skeletons")
+LISTS += ("primitives", "blocks", "networks", "genotypes", "skeletons", "scores")
 
 
 def register(command: Command) -> None:
@@ -48,6 +48,7 @@ def rows_of(what: str) -> list[tuple[str, str]]:
     from nas.space.operations import OPERATIONS
     from nas.space.skeletons import SKELETONS
     from nas.training.published_recipes import RECIPES
+    from nas.zero_cost import ZERO_COST
 
     match what:
         case "spaces":
@@ -94,6 +95,9 @@ def rows_of(what: str) -> list[tuple[str, str]]:
             return [(name, f"{sizes[name]}, {info.classes} classes ({info.source})") for name, info in infos.items()]
         case "genotypes":
             return [(name, GENOTYPES[name].source) for name in GENOTYPES]
+        case "scores":
+            scores = {name: ZERO_COST[name] for name in ZERO_COST}
+            return [(name, f"{score.summary} ({score.source})") for name, score in scores.items()]
         case _:
             return [(name, f"{_first_line(SKELETONS[name].function)} ({SKELETONS[name].source})") for name in SKELETONS]
 

@@ -12,7 +12,8 @@ from nas.core.plugins import load_plugins, naming
 from nas.core.values import Json, Task
 from nas.data.config import DEFAULT_DATASET, actual_dataset, default_threads
 from nas.data.streaming import ImageStream
-from nas.engine.config import EPOCHS, NONE, RunConfig, RunOptions, flag
+from nas.engine.candidate_scores import CandidateScores, visible_scores
+from nas.engine.config import AUTO_SCORES, EPOCHS, NONE, RunConfig, RunOptions, flag
 from nas.engine.executor_factory import default_lag, final_executor, trial_executor
 from nas.engine.loop import Settings
 from nas.engine.prepare import Prepare, cached, make_prepare
@@ -30,6 +31,7 @@ from nas.searchers import FAMILIES, SEARCHERS, make_searcher
 from nas.searchers.base import StartFrom
 from nas.searchers.default import AUTO
 from nas.searchers.pareto import COSTS, DEFAULT_OBJECTIVES, limits_of, objective_names
+from nas.searchers.rank import ranked_by
 from nas.space import SPACES, Space
 from nas.space.space import table_space
 from nas.tables.benchmark_table import Table, load_table
@@ -37,6 +39,7 @@ from nas.training.config import AUTO_PRECISION, NamedRecipe
 from nas.training.published_recipes import check_fit
 from nas.training.recipe import Recipe, default_recipe
 from nas.types import Architecture, Context, Evaluator, Executor, Searcher
+from nas.zero_cost import DEFAULT_SCORES, check_scores
 
 CACHE = "cache"
 """The folder in a run's for what may be deleted: it only saves work."""
@@ -84,10 +87,14 @@ class SearchParts:
     """Makes the executor of final trainings."""
     prepare: Prepare
     """Gives networks as trials train them: with the auxiliary heads and dropped paths that the recipe asks for."""
+    prepare_asked: Prepare
+    """The same with the zero-cost scores that trials record."""
     prepare_final: Prepare
     """The same for final trainings."""
     plain: Prepare
     """Gives networks with neither."""
+    scores: CandidateScores
+    """Gives the zero-cost scores of architectures, and the seconds that they took."""
     settings: Settings
     final_job: Json
     """The settings of final trainings."""
@@ -126,6 +133,8 @@ def with_defaults(options: RunOptions) -> RunConfig:
     trials = data.setdefault("trials", RunConfig.trials)
     data["searcher"], data["scheduler"] = spelled_out(searcher, scheduler, trials)
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else NONE)
+    if evaluator in ("train", "table"):
+        data.setdefault("zero_cost", [AUTO_SCORES])
     if searcher == "random":
         data["baseline"] = NONE
     if "finalist_epochs" in data and not data.get("finalists"):
@@ -135,7 +144,8 @@ def with_defaults(options: RunOptions) -> RunConfig:
         config = config.changed(start_from=tuple(each_of(config.searcher.start_from)))
     if evaluator == "train" and config.budget.size and "against" not in data:
         config = config.changed(against=default_families(config.data.task(), config.budget.size))
-    if evaluator == "train" and "start_from" not in data and config.searcher.name not in UNLEARNED:
+    learns = config.searcher.name not in UNLEARNED and ranked_by(config.searcher.name) is None
+    if evaluator == "train" and "start_from" not in data and learns:
         config = config.changed(start_from=_default_starts(config))
     if options.get("lag") is None:
         config = replace(config, lag=default_lag(config.executor, evaluator == "train"))
@@ -204,10 +214,14 @@ def build_search(
 
     # who proposes: the searcher, after what it is told to begin with, under a scheduler
     limits, cache = config.constraints, None if folder is None else folder / CACHE
+    names = config.searcher.zero_cost
+    names = DEFAULT_SCORES if names == (AUTO_SCORES,) else check_scores(names, "--zero-cost")
+    scores = CandidateScores(space, plain, task, names, config.space.width, cache)
     searcher = own.searcher
     if searcher is None:
         first = config.trials - config.finalists.count
-        context = Context(cached(plain), config.train.epochs, first, limits.params, limits.macs, cache)
+        seen = visible_scores(scores, config.searcher.name, config.table.scores)
+        context = Context(cached(plain), config.train.epochs, first, limits.params, limits.macs, cache, seen)
         with naming(f"searcher '{config.searcher.name}'"):
             searcher = make_searcher(config.searcher.name, space, config.searcher.args, context)
         _check_objectives(config)
@@ -253,8 +267,10 @@ def build_search(
         executor=trial_executor(config, evaluator, job, folder, own.evaluator is not None),
         final_executor=lambda: final_executor(config.executor, final_job),
         prepare=prepare,
+        prepare_asked=scores.recorded(prepare, limits.params, limits.macs),
         prepare_final=prepare_final,
         plain=plain,
+        scores=scores,
         settings=settings,
         final_job=final_job,
         lag=config.lag or None,

@@ -29,7 +29,15 @@ CHANGEABLE = (*PLACES, "trials")
 PYTHON = "python"
 """The evaluator of a run whose evaluator is a Python object."""
 NONE = "none"
-"""No scheduler, no baseline."""
+"""No scheduler, no baseline, no scores."""
+AUTO_SCORES = "auto"
+"""The zero-cost scores that are computed where none are named."""
+
+
+def _separated(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the names in ``texts``, of which each may hold several with commas between them, each once."""
+    names = (name.strip() for text in texts for name in text.split(","))
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def _arguments(of: str, example: str) -> Any:
@@ -61,6 +69,20 @@ class SearcherConfig(Config):
         "with; may be repeated; default what the space names (see: list spaces), none: none",
         metavar="NAME|FILE|RUN[:TRIAL]",
     )
+    zero_cost: tuple[str, ...] = option(
+        tuple,
+        "zero-cost scores (see: list scores) to record with every trial and to let the searcher see; auto: the usual "
+        "ones, the default of trainings and tables; none: none",
+        metavar="NAME,...",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = _separated(self.zero_cost)
+        if len(names) > 1 and {NONE, AUTO_SCORES} & set(names):
+            raise ConfigError(f"--zero-cost is names of scores, auto or none, found {','.join(names)}")
+        # none, as journals of earlier versions have it, which know no scores
+        object.__setattr__(self, "zero_cost", () if names == (NONE,) else names)
 
 
 @dataclass(frozen=True)
@@ -153,8 +175,7 @@ class ComparisonConfig(Config):
         if self.baseline not in ("random", NONE):
             raise ConfigError(f"--baseline must be random or none, found '{self.baseline}'")
         # each is given by itself, or several with commas between them
-        names = (name.strip() for text in self.against for name in text.split(","))
-        object.__setattr__(self, "against", tuple(dict.fromkeys(filter(None, names))))
+        object.__setattr__(self, "against", _separated(self.against))
         if NONE in self.against and len(self.against) > 1:
             raise ConfigError(f"--against is names of networks or none, found {','.join(self.against)}")
 

@@ -146,7 +146,7 @@ class Loop:
         epochs, info = proposal.epochs or self._settings.epochs, plain(proposal.info, "a proposal's info")
         proposal = replace(proposal, epochs=epochs, info=info)
         found = self._prepare(proposal.architecture)
-        trial = Trial(index, proposal, found.key, params=found.params, macs=found.macs, width=found.width)
+        trial = Trial.asked(index, proposal, found)
         # the ledger first: what it does not take must not be written down, for no later process could read it
         self._ledger.ask(trial)
         self._journal.append([asked_event(trial)], sync=False)

@@ -55,6 +55,7 @@ def searches_below(config: RunConfig, ledger: Ledger) -> dict[str, RunConfig]:
         baseline=NONE,
         against=None,
         final_seeds=0,
+        zero_cost=(NONE,),
         trials=max(1, ledger.queries),
         finalists=len(trained_finalists(ledger.trials)),
     )

@@ -149,7 +149,11 @@ class SearchRun:
                 (folder / LOGS).mkdir(exist_ok=True)
             start = [Architecture.from_json(data) for data in events[0].get("start", [])]
             parts = build_search(config, start, folder, own)
-            return cls(config, parts, fold(events, parts.lag), write, phase, own, accept_changes), first, warning
+            ledger = fold(events, parts.lag)
+            for trial in ledger.trials:
+                if trial.scores:  # what a journal holds is not computed again
+                    parts.scores.remember(trial.architecture, trial.scores)
+            return cls(config, parts, ledger, write, phase, own, accept_changes), first, warning
 
         run = resume_run(folder, plan_of)
         ledger, executor = run.plan.ledger, run.plan.config.executor.name
@@ -239,7 +243,9 @@ class SearchRun:
             observe(progress_of(ledger))
 
         track(self.ledger)
-        self._loop = Loop(parts.searcher, parts.prepare, parts.executor, run.journal, self.ledger, settings, track)
+        self._loop = Loop(
+            parts.searcher, parts.prepare_asked, parts.executor, run.journal, self.ledger, settings, track
+        )
         if run.stopping:
             return "interrupted"
         with naming("the search stopped"):

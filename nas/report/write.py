@@ -35,19 +35,28 @@ def write_outputs(folder: Path) -> RunView:
 
 
 def trial_rows(trials: Sequence[Trial]) -> Iterator[list[object]]:
-    """Yield the table of trials, its head first: :data:`COLUMNS`, the evaluator's other values, a column a decision.
+    """Yield the table of trials, its head first: :data:`COLUMNS`, the evaluator's other values, scores, decisions.
 
-    Decisions, ``decisions.NAME``, are in the order in which trials first made them, lists as JSON. Where there are more
-    than :data:`MOST_DECISIONS`, ``decisions_left_out`` is the number of a trial's other ones.
+    Scores, ``zero_cost.NAME``, are those that were computed when the trial was asked. Decisions, ``decisions.NAME``,
+    are in the order in which trials first made them, lists as JSON. Where there are more than :data:`MOST_DECISIONS`,
+    ``decisions_left_out`` is the number of a trial's other ones.
     """
     # columns that an evaluator adds, in an order that does not depend on that of the trials
     extra = sorted({name for t in trials if t.metrics for name in t.metrics.values})
     # the width that each network has where a budget chooses it
     sized = any(t.width is not None for t in trials)
+    scores = sorted({name for t in trials for name in t.scores})
     decisions = list(dict.fromkeys(name for t in trials for name in t.architecture.decisions))
     shown, rest = decisions[:MOST_DECISIONS], frozenset(decisions[MOST_DECISIONS:])
     more = ["decisions_left_out"] if rest else []
-    yield [*COLUMNS, *["width"] * sized, *extra, *(f"decisions.{name}" for name in shown), *more]
+    yield [
+        *COLUMNS,
+        *["width"] * sized,
+        *extra,
+        *(f"zero_cost.{name}" for name in scores),
+        *(f"decisions.{name}" for name in shown),
+        *more,
+    ]
     for t in trials:
         failure = f"{t.failure.kind}: {t.failure.message}" if t.failure else ""
         values = t.metrics.values if t.metrics else {}
@@ -55,7 +64,8 @@ def trial_rows(trials: Sequence[Trial]) -> Iterator[list[object]]:
         chosen = (t.architecture.decisions.get(name) for name in shown)
         cells = (json.dumps(value) if isinstance(value, tuple) else value for value in chosen)
         left_out = [len(rest & t.architecture.decisions.keys())] if rest else []
-        yield [*row, *[t.width] * sized, *(values.get(name) for name in extra), *cells, *left_out]
+        numbers = (*(values.get(name) for name in extra), *(t.scores.get(name) for name in scores))
+        yield [*row, *[t.width] * sized, *numbers, *cells, *left_out]
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,8 @@ class SearchSummary:
     """What evaluations took on this machine."""
     simulated_seconds: float | None
     """What a table says that they would have taken."""
+    score_seconds: float
+    """What the zero-cost scores took, of trials and of the candidates among which they were chosen."""
     test_reads: int
     damaged_images: int
     random_search: RandomSearch | None
@@ -149,6 +161,7 @@ def summary(view: RunView) -> SearchSummary:
         queries=ledger.queries,
         seconds=round(sum(t.seconds for t in ledger.trials if t.status != "reused"), 3),
         simulated_seconds=round(sum(simulated), 3) if simulated else None,
+        score_seconds=round(sum(t.score_seconds for t in ledger.trials), 3),
         test_reads=view.ledger.test_reads,
         damaged_images=view.damaged[0],
         random_search=random,

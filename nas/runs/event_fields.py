@@ -24,7 +24,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
 }
 """The fields that every version has written, by event; other events and fields are told by their own readers."""
 _INTEGERS = ("index", "of", "number", "epochs", "trials", "batch", "repeats", "threads", "epochs_trained")
-_NUMBERS = ("reward", "seconds", "wall", "loss", "time", "top1", "accuracy", "images_per_second")
+_NUMBERS = ("reward", "seconds", "wall", "loss", "time", "top1", "accuracy", "images_per_second", "score_seconds")
 _TEXTS = ("event", "key", "name", "role", "reason", "message", "recipe", "format", "device")
 _OBJECTS = ("values", "notes", "info", "architecture", "config", "settings", "network", "validation", "normalization")
 _KIND: dict[str, str] = {
@@ -34,7 +34,7 @@ _KIND: dict[str, str] = {
     **dict.fromkeys(("score", "milliseconds", "forecast", "top5"), "a finite number, or null"),
     **dict.fromkeys(_TEXTS, "text"),
     "kind": "text, or null",
-    **dict.fromkeys(_OBJECTS, "an object"),
+    **dict.fromkeys((*_OBJECTS, "scores"), "an object"),
     "simulated": "true or false",
     "candidates": "a list",
     "class_names": "a list of texts",
@@ -48,9 +48,10 @@ def problem_of(event: Mapping[str, Any]) -> str:
         kind = _KIND.get(field)
         if kind is not None and not _fits(value, kind):
             return f"'{field}' must be {kind}"
-    for metric, value in event.get("values", {}).items():
-        if not _fits(value, "a finite number"):
-            return f"metric '{metric}' must be a finite number"
+    for kind, numbers in (("metric", "values"), ("score", "scores")):
+        for name, value in event.get(numbers, {}).items():
+            if not _fits(value, "a finite number"):
+                return f"{kind} '{name}' must be a finite number"
     return ""
 
 

@@ -26,6 +26,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 from zlib import crc32
@@ -382,6 +383,10 @@ def asked_event(trial: Trial) -> Event:
     }
     if trial.width is not None:
         event["width"] = trial.width
+    if trial.scores:
+        event["scores"] = dict(trial.scores)
+    if trial.score_seconds:
+        event["score_seconds"] = round(trial.score_seconds, DIGITS)
     if proposal.info:
         event["info"] = dict(proposal.info)
     if proposal.continue_from is not None:
@@ -394,7 +399,8 @@ def asked_trial(event: Event) -> Trial:
     architecture = Architecture.from_json(event["architecture"])
     proposal = Proposal(architecture, event["epochs"], event.get("info", {}), event.get("continue_from"))
     params, macs, width = (event.get(name) for name in ("params", "macs", "width"))
-    return Trial(event["index"], proposal, event["key"], params=params, macs=macs, width=width)
+    trial = Trial(event["index"], proposal, event["key"], params=params, macs=macs, width=width)
+    return replace(trial, scores=event.get("scores", {}), score_seconds=event.get("score_seconds", 0.0))
 
 
 def begun_event(index: int) -> Event:

@@ -16,6 +16,7 @@ from nas.searchers.nsga2 import Nsga2Searcher
 from nas.searchers.optuna.searcher import OptunaSearcher
 from nas.searchers.predictor.searcher import PredictorSearcher
 from nas.searchers.random import RandomSearcher
+from nas.searchers.rank import RankSearcher
 from nas.searchers.reinforce.searcher import ReinforceSearcher
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "OptunaSearcher",
     "PredictorSearcher",
     "RandomSearcher",
+    "RankSearcher",
     "ReinforceSearcher",
     "SearcherInfo",
     "make_searcher",

@@ -158,6 +158,10 @@ class Offspring:
 
         return is_new, untried
 
+    def allowed(self, architecture: Architecture) -> bool:
+        """Return whether an architecture can be evaluated and is within the limits."""
+        return not self._excess(self.prepare(architecture))
+
     def _neighbours(self, architecture: Architecture, rng: np.random.Generator) -> Iterable[Architecture]:
         moves = self._space.moves(architecture)
         for i in rng.permutation(len(moves)):

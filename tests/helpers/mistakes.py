@@ -315,5 +315,9 @@ def cases():
     yield pytest.param(f"{nsga2} objectives=mcas", "unknown objective 'mcas'; did you mean 'macs'?", id="objective")
     table = f"{TABLE} --table {{in}}/good.npz --reward accuracy --searcher nsga2 --searcher-arg"
     yield pytest.param(f"{table} objectives=latency", "record columns of a table with --metric", id="table objective")
+    score = "unknown zero-cost score 'synflo'; did you mean 'synflow'?"
+    yield pytest.param(f"{SEARCH} --zero-cost synflo", f"--zero-cost: {score}", id="score")
+    rank = "searcher 'rank:synflo': unknown score 'synflo'; did you mean 'synflow'?"
+    yield pytest.param(f"{SEARCH} --searcher rank:synflo", rank, id="ranked by")
     yield pytest.param(f"{nsga2} limits=latency<=5", "unknown objective 'latency'", id="limit")
     yield pytest.param(f"{SEARCH} --results-dir {{out}}/file", "Not a directory", id="results folder is a file")

@@ -47,7 +47,7 @@ from nas.testing.searches import SearcherUnderTest
 from nas.testing.spaces import ONE_POINT
 from nas.types import Architecture
 
-ARGS = {"evolution": {"population": 8, "tournament": 4}, "grid": {"mixed": True}}
+ARGS = {"evolution": {"population": 8, "tournament": 4}, "grid": {"mixed": True}, "rank:params": {"candidates": 40}}
 """Arguments with which a searcher is through its beginning within 30 trials."""
 WITH_REPLACEMENT = {"random", "local"}
 """These draw at random without looking at what is known: a repeat costs no evaluation."""
@@ -56,6 +56,7 @@ SLOW = {"process", "resume", "limits"}
 BUILT_IN = [name for name in SEARCHERS if SEARCHERS[name].make.__module__.startswith("nas.")]
 if importlib.util.find_spec("optuna"):
     BUILT_IN.append("optuna:tpe")
+BUILT_IN.append("rank:params")
 
 
 THOROUGH = {"predictor"}
