@@ -98,6 +98,10 @@ class Ensemble:
         shares = np.exp(scores[best] - scores[best[0]])
         return cls(tuple(candidates[i] for i in best), shares / shares.sum())
 
+    def share(self, encoding: int) -> float:
+        """Return the part of the kernel, 0 to 1, that is ``encoding``'s, the mean by belief."""
+        return float(sum(share * m.weights[encoding] for m, share in zip(self.members, self.shares, strict=True)))
+
     def believed(self, distances: Sequence[Matrix], targets: Vector, across: Sequence[Matrix]) -> Vector:
         """Return the mean (M,) at points whose distances to the known ones are ``across``, (N, M) an encoding."""
         means = [Posterior(member, distances, targets).predict(across)[0] for member in self.members]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 import numpy as np
 
+from nas.errors import ConfigError
 from nas.searchers.base import Fold, register_searcher, whole
 from nas.searchers.offspring import Archive, Offspring
 from nas.searchers.predictor import gaussian_process as gp
+from nas.searchers.predictor.observations import SCORES, Encoded, Observations
+from nas.searchers.predictor.portfolio import ALL, AT_RANDOM, first_of
 from nas.space import Space
 from nas.space.encoding import encode
 from nas.types import Architecture, Context, History, Proposal, Trial
 
-ENCODINGS = ("decisions", "paths", "neighbourhoods")
-FEATURES = ("numbers", "operations")
-"""These and the costs are concatenated to one more encoding, in units of their deviations over the known trials."""
 PARENTS = 20
 """The number of best trials whose mutations are candidates."""
 AGAIN = 0.3
@@ -29,14 +28,11 @@ SPARSE = 3
 """The factor of candidates drawn where most of a space cannot be evaluated, as a table lacks it."""
 REMEMBERED = 2_048
 """The number of encodings that are kept, 21 kB each."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Encoded:
-    """An architecture's encodings, and what is known of it for free: logarithms of its costs, and scores."""
-
-    vectors: dict[str, gp.Vector]
-    costs: dict[str, float]
+TURNS = (ALL, AT_RANDOM, "synflow", AT_RANDOM, "naswot", AT_RANDOM, "macs", AT_RANDOM)
+"""The rankings that propose in turn before the model does; every second proposal shows it what they do not like."""
+COSTS = ("params", "macs")
+TRUSTED = 0.1
+"""The share of the kernel that scores must have for candidates to be scored; by chance it is a fifth."""
 
 
 @dataclass
@@ -45,47 +41,73 @@ class _State:
 
     scored: list[Trial] = field(default_factory=list)
     archive: Archive = field(default_factory=Archive)
-    ensembles: dict[tuple[int, tuple[int, ...]], gp.Ensemble] = field(default_factory=dict)
-    """The ensemble fitted last, by the number of results it was fitted to and the encodings alive."""
+    latest_best: int = 0
+    """Which of the scored is the latest that was better than all before it."""
+    best: float = -np.inf
+    ensembles: dict[tuple[int, ...], gp.Ensemble] = field(default_factory=dict)
+    """The ensembles fitted last, by the encodings alive."""
+    fitted: int = 0
+    """The number of results that they were fitted to."""
 
 
 def _step(state: _State, trial: Trial) -> None:
     state.archive.add(trial)
     if trial.status in ("done", "failed"):
         state.scored.append(trial)
+        if trial.reward is not None and trial.reward > state.best:
+            state.best, state.latest_best = trial.reward, len(state.scored) - 1
 
 
 @register_searcher("predictor", source="BANANAS arXiv:1910.11858, NPENAS arXiv:2003.12857, NAS-BOWL arXiv:2006.07556")
 class PredictorSearcher:
     """Proposes the mutation of the best trials with the largest expected improvement by a Gaussian process.
 
-    The model averages Gaussian processes over a one-hot, a path and a Weisfeiler-Lehman encoding and over what is free:
-    counts of operations, depth, params, MACs and the evaluator's scores. It learns the order of rewards, not their
+    The model averages Gaussian processes over a one-hot, a path and a Weisfeiler-Lehman encoding, over counts and costs
+    that are free, each with a share that the results so far make likely. It learns the order of rewards, not their
     size. The first ``starts`` proposals are random; each later one is the best of ``candidates`` mutations of the best
     trials and of a quarter as many random architectures.
+
+    With ``scores`` what zero-cost scores say is one more encoding, and every second of the first proposals is what a
+    ranking by one of them puts first. Candidates have scores computed as long as the model trusts them. When
+    ``patience`` proposals in a row were no improvement, every second one is the best of random architectures alone,
+    until there is one; 0 is never.
     """
 
-    def __init__(self, space: Space, starts: int = 8, candidates: int = 100, context: Context | None = None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        starts: int = 8,
+        candidates: int = 100,
+        scores: bool = False,
+        patience: int = 0,
+        context: Context | None = None,
+    ) -> None:
         self._space = space
         self._starts = whole("predictor", "starts", starts, 2)
         self._candidates = whole("predictor", "candidates", candidates, 4)
+        self._patience = whole("predictor", "patience", patience, 0)
+        if not isinstance(scores, bool):
+            raise ConfigError(f"searcher 'predictor': scores must be true or false, found {scores!r}")
+        self._scores = context.scores if scores and context is not None else None
         self._offspring = Offspring(space, context)
         self._fold = Fold(_State, _step)
-        self._encoded: Callable[[Architecture], _Encoded] = lru_cache(REMEMBERED)(self._encode)
+        self._encoded: Callable[[Architecture], Encoded] = lru_cache(REMEMBERED)(self._encode)
+        self._scored: Callable[[Architecture], Encoded] = lru_cache(REMEMBERED)(self._encode_with_scores)
 
     def ask(self, history: History, rng: np.random.Generator) -> Proposal:
-        """Return a random architecture at first, then the most promising candidate."""
+        """Return what a ranking or chance says at first, then the most promising candidate."""
         state = self._fold(history)
         # too little is known for a model, or all rewards are equal: nothing could be told apart
         known = _selection(state.scored)
-        if len(state.scored) + len(history.pending) < self._starts or len({t.reward for t in known}) < 2:
-            return Proposal(self._offspring.random(state.archive, history, rng))
-        pool = self._pool(state, history, rng)
-        if not pool:
-            return Proposal(self._offspring.random(state.archive, history, rng))
+        count = len(state.scored) + len(history.pending)
+        if count < self._starts or len({t.reward for t in known}) < 2:
+            return Proposal(self._start(state, count, history, rng))
         with gp.one_thread():
-            observations = _Observations(self._encoded, [t.architecture for t in known])
-            ensemble = self._ensemble(state, observations.alive)
+            encoded, ensemble = self._model(state)
+            pool = self._pool(state, history, rng, trusted=encoded is self._scored)
+            if not pool:
+                return Proposal(self._offspring.random(state.archive, history, rng))
+            observations = Observations(encoded, [t.architecture for t in known])
             targets = gp.normal_scores([t.reward for t in known])
             waiting = [t.architecture for t in history.pending]
             if waiting:
@@ -95,9 +117,25 @@ class PredictorSearcher:
             gains = ensemble.improvement(observations.within(), targets, observations.across(pool))
         return Proposal(pool[int(np.argmax(gains))])
 
-    def _pool(self, state: _State, history: History, rng: np.random.Generator) -> list[Architecture]:
+    def _start(self, state: _State, turn: int, history: History, rng: np.random.Generator) -> Architecture:
+        """Return a random architecture, or the first of many by the ranking whose turn it is."""
+        chance = partial(self._offspring.random, state.archive, history, rng)
+        if self._scores is None or TURNS[turn % len(TURNS)] == AT_RANDOM:
+            return chance()
+        pool: dict[str, Architecture] = {}
+        self._collect(pool, self._candidates, partial(self._space.sample, rng), state, history)
+        if not pool:
+            return chance()
+        found = first_of([self._ranked(candidate) for candidate in pool.values()], TURNS[turn % len(TURNS)])
+        return chance() if found is None else list(pool.values())[found]
+
+    def _ranked(self, architecture: Architecture) -> dict[str, float]:
+        """Return what a ranking sees of an architecture."""
+        encoded = self._scored(architecture)
+        return {**encoded.scores, **{name.removeprefix("log "): size for name, size in encoded.costs.items()}}
+
+    def _pool(self, state: _State, history: History, rng: np.random.Generator, trusted: bool) -> list[Architecture]:
         """Return new candidates of different keys: mutations of the best trials, and random ones."""
-        is_new, _ = self._offspring.novelty(state.archive, history)
         best = sorted(state.scored, key=_by_reward)[:PARENTS]
         found: dict[str, Architecture] = {}
 
@@ -107,99 +145,76 @@ class PredictorSearcher:
                 child = self._space.mutate(child, rng)
             return child
 
-        # mutations exploit, a quarter as many random architectures explore
-        sources = ((self._candidates, mutation), (self._candidates * 5 // 4, partial(self._space.sample, rng)))
-        for wanted, draw in sources:
-            # a table may lack most of a space: its architectures are drawn, but do not count
-            possible = 0
-            for _ in range(SPARSE * 2 * self._candidates):
-                if len(found) >= wanted or possible >= 2 * self._candidates:
-                    break
-                candidate = draw()
-                prepared = self._offspring.prepare(candidate)
-                possible += not prepared.problem
-                if not prepared.problem and is_new(candidate):
-                    found.setdefault(prepared.key, candidate)
+        # mutations exploit, random architectures explore: a quarter as many
+        sample, many = partial(self._space.sample, rng), self._candidates
+        since = len(state.scored) - 1 - state.latest_best
+        if self._patience and since >= self._patience and (since - self._patience) % 2 == 0:
+            self._collect(found, 2 * many, sample, state, history)
+        else:
+            self._collect(found, many, mutation, state, history)
+            # scores tell many random ones apart, which no trial is like
+            self._collect(found, 2 * many if trusted else many * 5 // 4, sample, state, history)
         return list(found.values())
 
-    def _ensemble(self, state: _State, alive: tuple[int, ...]) -> gp.Ensemble:
-        """Return the ensemble for the results so far, fitted again whenever they have grown by a tenth or by five."""
+    def _collect(
+        self,
+        found: dict[str, Architecture],
+        wanted: int,
+        draw: Callable[[], Architecture],
+        state: _State,
+        history: History,
+    ) -> None:
+        """Add new candidates to ``found``, by their keys, until there are ``wanted``."""
+        is_new, _ = self._offspring.novelty(state.archive, history)
+        # a table may lack most of a space: its architectures are drawn, but do not count
+        possible = 0
+        for _ in range(SPARSE * 2 * self._candidates):
+            if len(found) >= wanted or possible >= 2 * self._candidates:
+                break
+            candidate = draw()
+            prepared = self._offspring.prepare(candidate)
+            possible += not prepared.problem
+            if not prepared.problem and is_new(candidate):
+                found.setdefault(prepared.key, candidate)
+
+    def _model(self, state: _State) -> tuple[Callable[[Architecture], Encoded], gp.Ensemble]:
+        """Return how architectures are encoded, with their scores or without them, and the ensemble of that."""
+        if self._scores is not None:
+            alive, ensemble = self._ensemble(state, self._scored)
+            if SCORES in alive and ensemble.share(alive.index(SCORES)) >= TRUSTED:
+                return self._scored, ensemble
+        return self._encoded, self._ensemble(state, self._encoded)[1]
+
+    def _ensemble(
+        self, state: _State, encoded: Callable[[Architecture], Encoded]
+    ) -> tuple[tuple[int, ...], gp.Ensemble]:
+        """Return the encodings alive and the ensemble of them, fitted again when results grew by a tenth or by five."""
         fit = self._starts
         while fit + max(5, fit // 10) <= len(state.scored):
             fit += max(5, fit // 10)
         count = min(fit, len(state.scored))
-        if (count, alive) not in state.ensembles:
-            known = _selection(state.scored[:count])
-            observations = _Observations(self._encoded, [t.architecture for t in known], alive)
-            fitted = gp.Ensemble.fit(observations.within(), gp.normal_scores([t.reward for t in known]))
-            state.ensembles = {(count, alive): fitted}
-        return state.ensembles[count, alive]
+        known = [t.architecture for t in _selection(state.scored)]
+        alive = Observations(encoded, known).alive
+        if state.fitted != count:
+            state.fitted, state.ensembles = count, {}
+        if alive not in state.ensembles:
+            first = _selection(state.scored[:count])
+            observations = Observations(encoded, [t.architecture for t in first], alive)
+            fitted = gp.Ensemble.fit(observations.within(), gp.normal_scores([t.reward for t in first]))
+            state.ensembles[alive] = fitted
+        return alive, state.ensembles[alive]
 
-    def _encode(self, architecture: Architecture) -> _Encoded:
+    def _encode(self, architecture: Architecture) -> Encoded:
         prepared = self._offspring.prepare(architecture)
-        sizes = {"log params": prepared.params, "log macs": prepared.macs}
+        sizes = {f"log {name}": getattr(prepared, name) for name in COSTS}
         costs = {name: float(np.log1p(size)) for name, size in sizes.items() if size is not None}
-        return _Encoded(encode(self._space, architecture), {**prepared.scores, **costs})
+        # what a table knows of it takes no time
+        return Encoded(encode(self._space, architecture), {**prepared.scores, **costs}, {})
 
-
-class _Observations:
-    """The known architectures in every encoding; distances are in units of their median among the known.
-
-    Only encodings that tell the known apart are ``alive``: numbers of encodings, which may also be given. A cost or
-    score that an architecture lacks counts as the mean of those known.
-    """
-
-    def __init__(
-        self,
-        encoded: Callable[[Architecture], _Encoded],
-        known: Sequence[Architecture],
-        alive: tuple[int, ...] | None = None,
-    ) -> None:
-        self._encoded = encoded
-        self._costs = sorted({name for a in known for name in encoded(a).costs})
-        # scale the columns of costs and scores by what is known
-        rows = self._rows(known)
-        # the deviation of a constant column need not be zero, that of its extremes is
-        self._columns = np.nanmax(rows[-1], axis=0) > np.nanmin(rows[-1], axis=0)
-        self._means = np.nanmean(rows[-1][:, self._columns], axis=0)
-        self._deviations = np.nanstd(rows[-1][:, self._columns], axis=0)
-        self._points = self._scaled(rows)
-        # an encoding that is the same for all known architectures tells nothing
-        within = [gp.squared_distances(p, p) for p in self._points]
-        self.alive = tuple(i for i, d in enumerate(within) if d.max() > 0) if alive is None else alive
-        self._within = [within[i] for i in self.alive]
-        # units make the lengths of kernels comparable between encodings
-        upper = np.triu_indices(len(known), 1)
-        self._units = [float(np.median(d[upper]) or d[upper].mean()) or 1.0 for d in self._within]
-
-    def within(self) -> list[gp.Matrix]:
-        """Return the squared distances (N, N) between the known architectures, one matrix an encoding."""
-        return [d / unit for d, unit in zip(self._within, self._units, strict=True)]
-
-    def across(self, others: Sequence[Architecture]) -> list[gp.Matrix]:
-        """Return the squared distances (N, M) from the known architectures to ``others``."""
-        points = self._scaled(self._rows(others))
-        distances = [gp.squared_distances(self._points[i], points[i]) for i in self.alive]
-        return [d / unit for d, unit in zip(distances, self._units, strict=True)]
-
-    def extended(self, others: Sequence[Architecture]) -> _Observations:
-        """Return the observations in the same units with ``others`` among the known."""
-        observations = copy(self)
-        added = self._scaled(self._rows(others))
-        observations._points = [np.concatenate(pair) for pair in zip(self._points, added, strict=True)]
-        points = observations._points
-        observations._within = [gp.squared_distances(points[i], points[i]) for i in self.alive]
-        return observations
-
-    def _rows(self, architectures: Sequence[Architecture]) -> list[gp.Matrix]:
-        found = [self._encoded(a) for a in architectures]
-        costs = [[e.costs.get(name, np.nan) for name in self._costs] for e in found]
-        rows = {name: np.stack([e.vectors[name] for e in found]) for name in (*ENCODINGS, *FEATURES)}
-        return [*(rows[name] for name in ENCODINGS), np.hstack([*(rows[name] for name in FEATURES), costs])]
-
-    def _scaled(self, rows: list[gp.Matrix]) -> list[gp.Matrix]:
-        scaled = (rows[-1][:, self._columns] - self._means) / self._deviations
-        return [*rows[:-1], np.nan_to_num(scaled, nan=0.0)]
+    def _encode_with_scores(self, architecture: Architecture) -> Encoded:
+        plain, scores = self._encoded(architecture), self._scores(architecture)  # type: ignore[misc]
+        costs = {name: size for name, size in plain.costs.items() if name not in scores}
+        return Encoded(plain.vectors, costs, {name: score for name, score in scores.items() if name not in COSTS})
 
 
 def _by_reward(trial: Trial) -> tuple[bool, float, int]:
