@@ -26,9 +26,9 @@ def test_the_package_does_not_grow():
     # 29,269 before the house was built; since then with the Python page and what the registries hold for plugins (300),
     # and with what holds runs, files and text from outside, signals and hostile trials (3,900), and budgets, rivals,
     # finalists and limits of seconds (1,300), what a space names for searches to begin with (60), and architectures in
-    # the spellings of other tools and what is told before, during and after a run (2,700), and scores of untrained
+    # the spellings of other tools and what is told before, during and after a run (2,700), scores of untrained
     # networks (1,000)
-    assert measure().lines <= 39_000
+    assert measure().lines <= 39_600
 
 
 def test_longer_functions_have_comments():
