@@ -25,8 +25,8 @@ REPEATS = 100
 """Draws that were tried already, or infeasible in a row, after which every option counts the same."""
 BATCH, PASSES = 2, 2
 """The number of results that PPO waits for, and of steps that it then takes on all of them."""
-LEAST = 0.02
-"""The least weight of what is known and better than expected: a controller that is sure of another one turns to it."""
+LEAST = 0.1
+"""The least weight of the best that is known: a controller that is sure of another one turns to it."""
 NEGLIGIBLE = 1e-3
 """The probability below which what is known teaches nothing again: its gradient would be as small."""
 
@@ -70,7 +70,7 @@ class ReinforceSearcher:
     What was tried or is pending is not proposed again: the controller draws without replacement. Its gradient is still
     that of draws with replacement, as in the paper: the ``memory`` best results, whose rewards are known, take part in
     every step by their probability, and what was drawn by the rest of it (arXiv:1810.04777; with a memory of the best
-    arXiv:1807.02322), those better than expected by :data:`LEAST` at the least (self-imitation, arXiv:1806.05635).
+    arXiv:1807.02322), the best of them by :data:`LEAST` at the least (self-imitation, arXiv:1806.05635).
     Without (0), a controller that is sure of the best architecture unlearns it: all that it is then shown are others.
     """
 
@@ -151,11 +151,10 @@ class ReinforceSearcher:
             logp = state.controller.logp(trace)
         results = BATCH if self._ppo else 1
         state.batch.append(Episode(trace, 2 * (score - baseline), logp, rest / results))
-        state.batch += [
-            Episode(one.trace, 2 * (s - baseline), logp, (max(share, LEAST) if s > baseline else share) / results)
-            for one, s, logp, share in zip(others, scores, logps, shares, strict=True)
-            if share > NEGLIGIBLE or s > baseline
-        ]
+        for place, (one, s, known_logp, share) in enumerate(zip(others, scores, logps, shares, strict=True)):
+            least = LEAST if place == 0 and s > baseline else 0.0
+            if max(share, least) > NEGLIGIBLE:
+                state.batch.append(Episode(one.trace, 2 * (s - baseline), known_logp, max(share, least) / results))
         if reward is not None:
             state.memory = sorted([*others, Known(reward, trace)], key=lambda one: -one.reward)[: self._memory]
         state.waiting += 1
@@ -226,13 +225,15 @@ class _Node:
 
     __slots__ = ("children", "left", "logp", "memory", "name", "open", "probabilities")
 
-    def __init__(self, controller: Controller, memory: Memory, previous: Choice | None, name: str, count: int) -> None:
-        self.name = name
+    def __init__(
+        self, controller: Controller, memory: Memory, previous: Choice | None, name: str, possible: list[bool]
+    ) -> None:
+        self.name, count = name, len(possible)
         self.memory, logp = controller.step(memory, previous, name, count)
         self.logp: list[float] = logp.tolist()
         self.probabilities: list[float] = np.exp(logp).tolist()
-        self.left = list(self.probabilities)
-        self.open = [True] * count
+        self.open = possible
+        self.left = [p if is_open else 0.0 for p, is_open in zip(self.probabilities, self.open, strict=True)]
         self.children: dict[int, _Node] = {}
 
 
@@ -247,6 +248,7 @@ class Draws:
         self._root: _Node | None = None
         self._path: list[tuple[_Node, int]] = []
         self._begun = self._evenly = False
+        self._possible: Sequence[bool] | None = None
 
     @property
     def exhausted(self) -> bool:
@@ -265,20 +267,26 @@ class Draws:
         self._begun, self._evenly = True, evenly
         return self
 
+    def narrow(self, possible: Sequence[bool]) -> None:
+        """Draw the next decision among the options that are possible."""
+        self._possible = possible
+
     def pick(self, name: str, options: Options) -> int:
         """Return the index of an option under which something is left."""
+        possible, self._possible = self._possible, None
         if len(options) == 1:
             return 0
+        opened = [True] * len(options) if possible is None else list(possible)
         # the node of this sequence of choices; the LSTM takes a step where nobody was before
         if self._path:
             parent, index = self._path[-1]
             node = parent.children.get(index)
             if node is None:
                 previous = Choice(parent.name, index, len(parent.open))
-                node = parent.children[index] = _Node(self._controller, parent.memory, previous, name, len(options))
+                node = parent.children[index] = _Node(self._controller, parent.memory, previous, name, opened)
         else:
             if self._root is None:
-                self._root = _Node(self._controller, self._controller.start(), None, name, len(options))
+                self._root = _Node(self._controller, self._controller.start(), None, name, opened)
             node = self._root
         weights = list(accumulate(node.open if self._evenly else node.left))
         if weights[-1] <= 0:
