@@ -257,7 +257,9 @@ def test_a_sparse_table_is_searched_from_the_command_line(tmp_path, monkeypatch,
     saved(sparse(100, decisions=20, options=8), "sparse.npz")
     command = "search --table sparse.npz --val-column acc --space table --searcher evolution --trials 40 --name s"
     assert main([*command.split(), "--baseline", "none"]) == 0, capsys.readouterr()
-    events = [json.loads(line)["event"] for line in (tmp_path / "results" / "s" / "journal.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line)["event"] for line in (tmp_path / "results" / "s" / "journal.jsonl").read_text().splitlines()
+    ]
     assert events.count("done") == 40
     assert "refused" not in events
     table = load_table(tmp_path / "sparse.npz")

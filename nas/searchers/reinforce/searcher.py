@@ -27,8 +27,8 @@ BATCH, PASSES = 2, 2
 """The number of results that PPO waits for, and of steps that it then takes on all of them."""
 LEAST = 0.1
 """The least weight of the best that is known: a controller that is sure of another one turns to it."""
-NEGLIGIBLE = 1e-3
-"""The probability below which what is known teaches nothing again: its gradient would be as small."""
+NEGLIGIBLE = 0.01
+"""The probability below which what is known is left out of a step: its gradient is as small and takes as long."""
 
 
 class Known(NamedTuple):
