@@ -45,7 +45,7 @@ class RowSpace(Space):
 
     The distance of two rows is the number of decisions in which they differ (Hamming). A sample is a row, each as
     likely. A mutation is one of the nearest other rows. A move, which gives a decision another option, leads to the
-    nearest row with that option. What a chooser chooses decision by decision stands for the nearest row; one that is
+    nearest row with that option. What a chooser chooses decision by decision leads to the nearest row; one that is
     :class:`nas.space.choices.Exact` is shown with which options a row goes on, and where it leaves all rows, the
     combination is infeasible. Of rows that are as near one is drawn.
     """

@@ -157,7 +157,7 @@ class Space:
     def attempt(self, chooser: Chooser, without: Container[Architecture] = ()) -> Architecture | None:
         """Return the architecture that ``chooser`` chooses, None where that is infeasible.
 
-        Where another stands for what was chosen, as a row of a table may, it is none of ``without`` if it can be.
+        Where choices lead to the nearest row of a table, that is none of ``without`` if it can be.
         """
         try:
             trace, _ = self._run(chooser)

@@ -48,7 +48,7 @@ REPEATING = ("random", "local")
 
 
 def table_of(choices, counts):
-    """Return a table with these rows, whose decisions have so many options each."""
+    """Return a table with these rows, whose decisions have these numbers of options."""
     choices = np.array(choices, dtype=np.uint8)
     names = tuple(f"d{i}" for i in range(len(counts)))
     options = {name: tuple(f"o{i}" for i in range(count)) for name, count in zip(names, counts, strict=True)}
@@ -114,13 +114,13 @@ def test_every_step_leads_to_the_nearest_rows(table, seed):
     neighbours = {indices(table, a) for a in space.neighbours(architecture, rng)}
     assert neighbours <= set(others)
     assert bool(neighbours) == bool(others)
-    # a child of two rows stands for the row nearest to it
+    # a child of two rows
     assert indices(table, space.crossover(architecture, space.sample(rng), rng)) in rows
 
 
 @settings(max_examples=100, deadline=None)
 @given(sparse_tables(), st.integers(0, 2**32 - 1), st.data())
-def test_what_is_chosen_decision_by_decision_stands_for_the_nearest_row_that_is_left(table, seed, data):
+def test_what_is_chosen_decision_by_decision_leads_to_the_nearest_row_that_is_left(table, seed, data):
     space, plain, rows = table_space(table), everything(table), rows_of(table)
     wanted = indices(table, plain.sample(np.random.default_rng(seed)))
     found = indices(table, space.attempt(Random(np.random.default_rng(seed))))
