@@ -30,7 +30,7 @@ from nas.runs.journal import MemoryJournal
 from nas.searchers import make_searcher
 from nas.searchers.pareto import Floats, hypervolume, non_dominated
 from nas.space import Space
-from nas.space.space import table_space
+from nas.space.from_table import table_space
 from nas.tables.benchmark_table import Table
 from nas.types import Architecture, Candidate, Context, Trial
 

@@ -43,6 +43,7 @@ nas.search(settings, evaluator=score, searcher="evolution", trials=12, name="pyt
 '''
 TRAIN = "--threads 1 --train-images 200 --validation-images 100"
 TINY = f"{TRAIN} --space nasnet --space-arg nodes=2 --width 2 --depth 1 --epochs 1 --final-epochs 1 --final-seeds 1"
+PLAIN_REINFORCE = "--searcher reinforce --searcher-arg memory=0 --searcher-arg half_life=0"  # its defaults, then
 TABLE = "--table toy.npz --reward val_acc_9 --objective test_acc --space nb201"
 RUNGS = "--table toy.npz --reward val_acc_{epochs} --space nb201 --epochs 9"
 EVOLUTION = "--searcher evolution --searcher-arg population=3 --searcher-arg tournament=2"
@@ -52,7 +53,7 @@ COMMANDS = {
     "table-local": f"search {TABLE} --searcher local --trials 40",
     "table-nsga2": f"search {TABLE} --searcher nsga2 --searcher-arg objectives=latency --metric latency --trials 60 "
     "--searcher-arg population=20",
-    "table-reinforce": f"search {TABLE} --searcher reinforce --trials 40",
+    "table-reinforce": f"search {TABLE} {PLAIN_REINFORCE} --trials 40",
     "table-predictor": f"search {TABLE} --searcher predictor --trials 30",
     "table-optuna": f"search {TABLE} --searcher optuna:tpe --trials 30",
     "table-halving": f"search {RUNGS} {EVOLUTION} --scheduler halving --scheduler-arg eta=3 --trials 40",

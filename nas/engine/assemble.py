@@ -33,7 +33,7 @@ from nas.searchers.default import AUTO
 from nas.searchers.pareto import COSTS, DEFAULT_OBJECTIVES, limits_of, objective_names
 from nas.searchers.rank import ranked_by
 from nas.space import SPACES, Space
-from nas.space.space import table_space
+from nas.space.from_table import table_space
 from nas.tables.benchmark_table import Table, load_table
 from nas.training.config import AUTO_PRECISION, NamedRecipe
 from nas.training.published_recipes import check_fit
@@ -424,6 +424,9 @@ def _try_one(space: Space, prepare: Prepare, config: RunConfig, table: Table | N
         if not prepared.problem:
             break
     else:
+        if table is not None:
+            where = f"none of {TABLE_DRAWS:,} architectures drawn from space '{space.name}' can be looked up"
+            raise ConfigError(f"table '{table.path}': {where}: {prepared.problem}")
         raise ConfigError(f"space '{space.name}' cannot be built for this task: {prepared.problem}")
     if config.evaluator == "train" and prepared.graph is None:
         raise ConfigError(f"space '{space.name}' describes no network; the evaluator 'train' needs one")

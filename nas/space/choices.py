@@ -7,7 +7,7 @@ it describes. Run with a random choice it is a sampler, with recorded decisions 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -34,6 +34,16 @@ class Chooser(Protocol):
     """The policy behind a trace: returns the index of the chosen option."""
 
     def pick(self, name: str, options: Options) -> int: ...
+
+
+@runtime_checkable
+class Exact(Chooser, Protocol):
+    """A chooser of single points, that must not be led to others: it keeps account of what it chose.
+
+    Where a space has few of all combinations, it is shown before each :meth:`pick` which options have any.
+    """
+
+    def narrow(self, possible: Sequence[bool]) -> None: ...
 
 
 class Trace:
@@ -102,6 +112,9 @@ class Replay:
     def __init__(self, decisions: Mapping[str, Value]) -> None:
         self._decisions = decisions
 
+    def narrow(self, possible: Sequence[bool]) -> None:
+        """Take no notice: what is recorded is chosen."""
+
     def pick(self, name: str, options: Options) -> int:
         if name not in self._decisions:
             raise SpaceError(f"decision '{name}' is missing in the architecture")
@@ -152,10 +165,16 @@ class Path:
         self.indices: list[int] = []
         self.counts: list[int] = []
         self._path = indices
+        self._possible: Sequence[bool] | None = None
+
+    def narrow(self, possible: Sequence[bool]) -> None:
+        """Choose the first of the options that are possible where the path has ended."""
+        self._possible = possible
 
     def pick(self, name: str, options: Options) -> int:
         depth = len(self.indices)
-        choice = self._path[depth] if depth < len(self._path) else 0
+        first = 0 if self._possible is None else self._possible.index(True)
+        choice = self._path[depth] if depth < len(self._path) else first
         self.indices.append(choice)
         self.counts.append(len(options))
         return choice

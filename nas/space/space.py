@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from nas.errors import ConfigError, Infeasible, SpaceError, unknown
 from nas.graph import Graph, cells_key
 from nas.graph import key as graph_key
 from nas.graph.analysis.canonical import digest
-from nas.space.choices import Choose, Chooser, Keep, Mix, Options, Path, Probe, Random, Replay, Trace
+from nas.space.choices import Chooser, Keep, Mix, Options, Path, Probe, Random, Replay, Trace
 from nas.space.scalable import (
     PUBLISHED_SIZES,
     UNKNOWN_SEARCH,
@@ -27,7 +27,6 @@ from nas.space.scalable import (
     SearchedAt,
 )
 from nas.space.skeletons import MEDIUM, Skeleton, skeleton_for, support_of
-from nas.tables.benchmark_table import Table
 from nas.types import Architecture
 
 ATTEMPTS = 1_000
@@ -155,8 +154,11 @@ class Space:
         """Return the options of a decision that some architecture of this space has made."""
         return self._known[name]
 
-    def attempt(self, chooser: Chooser) -> Architecture | None:
-        """Return the architecture that ``chooser`` chooses, None where that is infeasible."""
+    def attempt(self, chooser: Chooser, without: Container[Architecture] = ()) -> Architecture | None:
+        """Return the architecture that ``chooser`` chooses, None where that is infeasible.
+
+        Where choices lead to the nearest row of a table, that is none of ``without`` if it can be.
+        """
         try:
             trace, _ = self._run(chooser)
         except Infeasible:
@@ -167,10 +169,13 @@ class Space:
         """Return an architecture with every decision drawn uniformly; infeasible ones are drawn again."""
         return self.draw(lambda: Random(rng))
 
-    def draw(self, make: Callable[[], Chooser]) -> Architecture:
-        """Return an architecture as a chooser decides; after an infeasible one, ``make`` is called for another."""
+    def draw(self, make: Callable[[], Chooser], without: Container[Architecture] = ()) -> Architecture:
+        """Return an architecture as a chooser decides; after an infeasible one, ``make`` is called for another.
+
+        ``without`` is that of :meth:`attempt`.
+        """
         for _ in range(ATTEMPTS):
-            architecture = self.attempt(make())
+            architecture = self.attempt(make(), without)
             if architecture is not None:
                 return architecture
         raise SpaceError(f"space '{self.name}': no feasible architecture in {ATTEMPTS:,} draws")
@@ -367,12 +372,3 @@ def register_space(
         return function
 
     return register
-
-
-def table_space(table: Table) -> Space:
-    """Return the space whose decisions are the table's names with their options; it describes no network."""
-
-    def choose_all(choose: Choose) -> dict[str, Value]:
-        return {name: choose(name, table.options[name]) for name in table.names}
-
-    return Space("table", choose_all, source=str(table.path))

@@ -220,7 +220,7 @@ class OptunaSearcher:
             for _ in range(1 + RETRIES):
                 seed = int(rng.integers(2**31 - 1))
                 fixed = seed if fixed is None else fixed
-                suggested = self._suggested(storage, self._sampler(fixed, seed), rng)
+                suggested = self._suggested(storage, self._sampler(fixed, seed), tried, rng)
                 if suggested not in tried:
                     found = suggested
                     break
@@ -242,7 +242,9 @@ class OptunaSearcher:
             info |= {"seed": fixed, "sequence": positions}
         return Proposal(found, info=info)
 
-    def _suggested(self, storage: HistoryStorage, sampler: BaseSampler, rng: np.random.Generator) -> Architecture:
+    def _suggested(
+        self, storage: HistoryStorage, sampler: BaseSampler, tried: set[Architecture], rng: np.random.Generator
+    ) -> Architecture:
         study, draws = storage.study(sampler), count(1)
 
         def chooser() -> Chooser:
@@ -252,7 +254,7 @@ class OptunaSearcher:
             storage.asked = None
             return Random(rng)
 
-        return self._space.draw(chooser)
+        return self._space.draw(chooser, without=tried)
 
     def _sampler(self, fixed: int, seed: int) -> BaseSampler:
         # a quasi-random sequence keeps one seed all its life, other samplers get one a proposal

@@ -44,6 +44,8 @@ class Episode:
     """How much better than expected it was, in ranks from 0 to 1."""
     logp: float | None = None
     """Its log-probability (nats) when it was drawn, None where that is not known."""
+    share: float = 1.0
+    """The weight of its objective in a step."""
 
 
 class Memory(NamedTuple):
@@ -134,8 +136,32 @@ class Controller:
         """Return the log-probability of a trace."""
         return self._forward(trace).logp
 
+    def logps(self, traces: Sequence[tuple[Choice, ...]]) -> list[float]:
+        """Return the log-probabilities of traces, those of the same decisions side by side."""
+        groups: dict[tuple[Table, ...], list[int]] = {}
+        for place, trace in enumerate(traces):
+            groups.setdefault(tuple((c.name, c.among) for c in trace), []).append(place)
+        found = [0.0] * len(traces)
+        for decisions, places in groups.items():
+            n, everyone = len(places), np.arange(len(places))
+            cell, hidden, embedding = (
+                np.zeros((n, self.hidden)),
+                np.zeros((n, self.hidden)),
+                np.zeros((n, self.embedding)),
+            )
+            total = np.zeros(n)
+            for t, (name, count) in enumerate(decisions):
+                x = np.concatenate((np.ones((n, 1)), embedding, hidden), axis=1)
+                _, cell, hidden = self._recur(np.einsum("ni,ij->nj", x, self.core.value), cell)
+                chosen = np.array([traces[place][t].chosen for place in places])
+                total += self._logp(hidden, name, count)[everyone, chosen]
+                embedding = self.table(name, count).value[chosen, self.hidden + 1 :]
+            for place, logp in zip(places, total.tolist(), strict=True):
+                found[place] = logp
+        return found
+
     def update(self, episodes: Sequence[Episode], rate: float, entropy: float, clip: bool) -> None:
-        """Take one step of Adam on the mean objective of ``episodes``; decisions that they lack stay as they are."""
+        """Take one step of Adam on the objective of ``episodes``; decisions that they lack stay as they are."""
         core, tables = self.gradients(episodes, entropy, clip)
         self.core.ascend(core, rate)
         for key, gradient in tables.items():
@@ -145,7 +171,7 @@ class Controller:
         """Return the gradient of the LSTM and of every table that the episodes touch.
 
         The objective of an episode is ``advantage * logp``, or with ``clip`` PPO's clipped surrogate, plus ``entropy``
-        times the entropies (nats) of all its choices.
+        times the entropies (nats) of all its choices; that of all is their sum, each times its ``share``.
         """
         core = np.zeros_like(self.core.value)
         passes = [self._forward(episode.trace) for episode in episodes]
@@ -159,24 +185,25 @@ class Controller:
                 ratio = float(np.exp(np.clip(done.logp - episode.logp, -20.0, 20.0)))
                 clipped = ratio > 1 + CLIP if episode.advantage > 0 else ratio < 1 - CLIP
                 weight = 0.0 if clipped else ratio * episode.advantage
-            core += self._backward(done, weight / len(episodes), entropy / len(episodes), tables)
+            core += self._backward(done, episode.share * weight, episode.share * entropy, tables)
         return core, tables
 
     def _embedding(self, choice: Choice) -> Array:
         return self.table(choice.name, choice.among).value[choice.chosen, self.hidden + 1 :]
 
     def _recur(self, z: Array, cell: Array) -> tuple[Array, Array, Array]:
-        """Return the gates (4H,), the cell and the hidden state (H,) from the gates' inputs and the last cell."""
+        """Return gates (..., 4H), cell and hidden state (..., H) from the gates' inputs and the last cell."""
         gates: Array = np.tanh(z * self._slope) * self._slope + self._shift
-        i, f, o, g = gates.reshape(4, -1)
+        i, f, o, g = (gates[..., k * self.hidden : (k + 1) * self.hidden] for k in range(4))
         cell = f * cell + i * g
         return gates, cell, o * np.tanh(cell)
 
     def _logp(self, hidden: Array, name: str, count: int) -> Array:
+        """Return the log-probabilities (..., options) of the options from hidden states (..., H)."""
         value = self.table(name, count).value
-        logits = np.einsum("ij,j->i", value[:, : self.hidden], hidden) + value[:, self.hidden]
-        logits -= logits.max()
-        logp: Array = logits - np.log(np.exp(logits).sum())
+        logits = np.einsum("ij,...j->...i", value[:, : self.hidden], hidden) + value[:, self.hidden]
+        logits -= logits.max(axis=-1, keepdims=True)
+        logp: Array = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
         return logp
 
     def _forward(self, trace: tuple[Choice, ...]) -> _Pass:

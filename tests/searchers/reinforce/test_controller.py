@@ -18,11 +18,11 @@ def test_gradients_agree_with_torch():
     torch = pytest.importorskip("torch")
     controller = Controller(6)
     controller.logp(TRACE)
-    episodes = [Episode(TRACE, 0.7), Episode(TRACE[:2], -1.3)]
+    episodes = [Episode(TRACE, 0.7, share=0.3), Episode(TRACE[:2], -1.3, share=0.9)]
     core = torch.tensor(controller.core.value, requires_grad=True)
     tables = {key: torch.tensor(p.value, requires_grad=True) for key, p in controller.tables.items()}
     objective = sum(
-        (e.advantage * logp + 0.2 * entropy) / 2
+        e.share * (e.advantage * logp + 0.2 * entropy)
         for e in episodes
         for logp, entropy in [torch_forward(torch, core, tables, e.trace, hidden=6)]
     )
@@ -77,6 +77,10 @@ def test_stepping_and_replaying_give_one_probability():
         assert np.exp(logps).sum() == pytest.approx(1)
         previous, logp = choice, logp + logps[choice.chosen]
     assert controller.logp(TRACE) == pytest.approx(logp, rel=1e-12)
+    others = [TRACE[:2], TRACE, (), (*TRACE[:3], Choice("d", 0, 3)), TRACE[:2]]
+    expected = [controller.logp(trace) for trace in others]
+    assert controller.logps(others) == pytest.approx(expected, rel=1e-12)
+    assert expected[1] == pytest.approx(logp, rel=1e-12)
 
 
 def test_a_table_does_not_depend_on_when_its_decision_appeared():

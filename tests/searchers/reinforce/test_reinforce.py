@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,8 @@ from nas.engine.random_streams import SEARCH, stream
 from nas.errors import ConfigError, Exhausted, Infeasible, SpaceError
 from nas.searchers import ReinforceSearcher, make_searcher
 from nas.searchers import fold_cache as cached
-from nas.searchers.reinforce.controller import Choice
+from nas.searchers.reinforce.controller import Choice, Controller
+from nas.searchers.reinforce.searcher import Known
 from nas.space import Space
 from nas.types import Candidate, Context, Failure, History, Metrics, Proposal, Trial
 
@@ -66,6 +68,73 @@ def test_it_learns_what_depends_on_an_earlier_choice():
         results.append(result(2 * i, Proposal(equal[i % 4]), 1.0))
         results.append(result(2 * i + 1, Proposal(NUMBERS.sample(rng(i))), 0.0))
     assert likes_equal_digits(results) > likes_equal_digits([]) + 1
+
+
+BEST = (2, 0, 3, 1, 1, 2)
+
+
+def _six(choose):
+    for i in range(6):
+        choose(f"d{i}", (0, 1, 2, 3))
+
+
+def agreement(architecture):
+    return sum(architecture[f"d{i}"] == option for i, option in enumerate(BEST)) / 6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+def test_a_controller_that_has_found_the_optimum_stays_sure_of_it(seed):
+    space, trace = Space("six", _six), tuple(Choice(f"d{i}", option, 4) for i, option in enumerate(BEST))
+    results = search(space, agreement, 300, seed)
+    searcher, most = ReinforceSearcher(space), 0.0
+    for count in range(0, 301, 2):  # after every second result; the fold goes on where it was
+        found = float(np.exp(searcher._fold(History(results[:count])).controller.logp(trace)))
+        assert most < 0.2 or found > most / 2, f"after {count} results"
+        most = max(most, found)
+    assert found > 0.5
+
+
+@pytest.mark.parametrize("known", [(0, 3, 5), (2,), (1, 2, 3, 4)])
+def test_the_expected_step_of_draws_without_replacement_is_the_gradient_of_the_expected_reward(known, monkeypatch):
+    searcher, rewards = ReinforceSearcher(ONE), [3.0, 1.0, 4.0, 2.0, 5.0, 6.0]
+    state = searcher._fold(History([]))
+    state.controller.table("x", 6).value[:, 32] = [0.3, -0.2, 0.5, 0.0, -0.4, 0.1]
+    state.baseline = 1.0  # nothing is better than expected, which would have a least weight
+    architectures = [ONE.attempt(Always(i)) for i in range(6)]
+    for i in known:
+        state.memory.append(Known(rewards[i], (Choice("x", i, 6),)))
+    state.rewards = sorted(rewards[i] for i in known)
+
+    # by the searcher: what it learns from each possible draw, by the probability of that draw
+    steps = []
+    monkeypatch.setattr(Controller, "update", lambda self, episodes, *args, **kwargs: steps.append(list(episodes)))
+    p = np.exp([state.controller.logp((Choice("x", i, 6),)) for i in range(6)])
+    drawn = [i for i in range(6) if i not in known]
+    expected = 0.0
+    for i in drawn:
+        searcher._step(deepcopy(state), result(9, Proposal(architectures[i]), rewards[i]))
+        _, tables = state.controller.gradients(steps[-1], entropy=0.0, clip=False)
+        expected += p[i] / p[drawn].sum() * tables["x", 6][:, 32]
+
+    # by its definition: a softmax's gradient of the sum of p A is p (A - E[A])
+    def rank(reward):
+        below, ties = (np.array(state.rewards) < reward).sum(), (np.array(state.rewards) == reward).sum()
+        return (below + ties / 2 + 0.5) / (len(state.rewards) + 1)
+
+    advantages = np.array([2 * (rank(reward) - 1.0) for reward in rewards])
+    np.testing.assert_allclose(expected, p * (advantages - p @ advantages), rtol=1e-9, atol=1e-12)
+
+
+def test_a_controller_that_is_sure_of_another_turns_to_what_is_known_to_be_better():
+    searcher = ReinforceSearcher(ONE)
+    state = searcher._fold(History([]))
+    architectures = [ONE.attempt(Always(i)) for i in range(6)]
+    state.controller.table("x", 6).value[:, 32] = [0, 0, 0, 0, 0, 12]
+    for index, i in enumerate((5, 2, 0, 1, 3, *(4, 5) * 60)):  # option 2 is the best, and was drawn once
+        reward = {2: 2.0, 5: 1.0}.get(i, 0.0)
+        searcher._step(state, result(index, Proposal(architectures[i]), reward))
+    assert state.controller.logp((Choice("x", 2, 6),)) > np.log(0.9)
 
 
 class Always:
@@ -120,7 +189,7 @@ def same(space, results, used, **args):
     return proposal
 
 
-@pytest.mark.parametrize("args", [{}, {"ppo": True}, {"hidden": 8, "entropy": 0.0}])
+@pytest.mark.parametrize("args", [{}, {"ppo": True}, {"hidden": 8, "entropy": 0.0}, {"memory": 0, "half_life": 0}])
 def test_a_searcher_answers_for_the_history_it_is_given(args):
     long, other = (search(NUMBERS, failing_total, 40, seed, **args) for seed in (1, 2))
     used = ReinforceSearcher(NUMBERS, **args)
@@ -224,6 +293,8 @@ def test_what_a_scheduler_shows_without_its_reward_teaches_nothing_and_is_not_re
         ({"entropy": float("nan")}, r"entropy must be a number from 0 to 100, found nan"),
         ({"decay": True}, "decay must be a number"),
         ({"ppo": 1}, "ppo must be true or false, found 1"),
+        ({"memory": -1}, "memory must be an integer of at least 0, found -1"),
+        ({"half_life": 0.5}, "half_life must be an integer of at least 0, found 0.5"),
     ],
 )
 def test_wrong_arguments_are_refused(args, message):
