@@ -12,7 +12,7 @@ import pytest
 
 import nas
 from nas.cli.main import main
-from nas.engine.assemble import start_architecture
+from nas.engine.start_points import start_architecture
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "--width 2 --depth 1 --epochs 1 --final-epochs 1 --threads 1 --space-arg nodes=2"

@@ -45,8 +45,9 @@ def search(options: argparse.Namespace) -> int:
 
     from nas.cli.runs import SearchKind
     from nas.core.plugins import load_plugins
-    from nas.engine.assemble import start_architecture, with_defaults
+    from nas.engine.assemble import with_defaults
     from nas.engine.run import SearchRun
+    from nas.engine.start_points import start_architecture
     from nas.models.resolve import each_of
     from nas.report.write import write_outputs
 

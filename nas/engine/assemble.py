@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.core.files import is_file, real_path
+from nas.core.files import real_path
 from nas.core.plugins import load_plugins, naming
 from nas.core.values import Json, Task
 from nas.data.config import DEFAULT_DATASET, actual_dataset, default_threads
@@ -19,15 +19,16 @@ from nas.engine.loop import Settings
 from nas.engine.prepare import Prepare, cached, make_prepare
 from nas.engine.random_streams import SEARCH, stream
 from nas.engine.rivals import check_against, default_families
-from nas.errors import NAME_SHOWN, ConfigError, EvaluationError, SpaceError, printable, unknown
+from nas.engine.start_points import default_starts, start_architectures
+from nas.errors import NAME_SHOWN, ConfigError, EvaluationError, printable, unknown
 from nas.evaluators import EVALUATORS
 from nas.evaluators.table import Known, reward_name
 from nas.evaluators.train import RECORDED, TrainSettings
 from nas.executors.config import INLINE
-from nas.models.resolve import each_of, resolve
+from nas.models.resolve import each_of
 from nas.schedulers import Finalists, make_scheduler
 from nas.schedulers.shorthand import spelled_out
-from nas.searchers import FAMILIES, SEARCHERS, make_searcher
+from nas.searchers import make_searcher
 from nas.searchers.base import StartFrom
 from nas.searchers.default import AUTO
 from nas.searchers.pareto import COSTS, DEFAULT_OBJECTIVES, limits_of, objective_names
@@ -146,7 +147,7 @@ def with_defaults(options: RunOptions) -> RunConfig:
         config = config.changed(against=default_families(config.data.task(), config.budget.size))
     learns = config.searcher.name not in UNLEARNED and ranked_by(config.searcher.name) is None
     if evaluator == "train" and "start_from" not in data and learns:
-        config = config.changed(start_from=_default_starts(config))
+        config = config.changed(start_from=default_starts(config))
     if options.get("lag") is None:
         config = replace(config, lag=default_lag(config.executor, evaluator == "train"))
     return config
@@ -430,74 +431,3 @@ def _try_one(space: Space, prepare: Prepare, config: RunConfig, table: Table | N
         raise ConfigError(f"space '{space.name}' cannot be built for this task: {prepared.problem}")
     if config.evaluator == "train" and prepared.graph is None:
         raise ConfigError(f"space '{space.name}' describes no network; the evaluator 'train' needs one")
-
-
-def start_architecture(text: str, space: str | None = None) -> Architecture:
-    """Return the architecture that ``text`` names, of ``space`` where it is a point of several spaces.
-
-    It is what :func:`nas.models.resolve.resolve` finds: a run's best or another of its trials, a network of the space
-    ``stages``, a genotype or a file. What is no point of a space raises :class:`ConfigError`.
-    """
-    shown = _start_shown(text)
-    try:
-        model = resolve(text)
-    except (ConfigError, SpaceError) as error:
-        raise ConfigError(f"--start-from {shown}: {error}") from None
-    if model.architecture is not None:
-        return model.architecture
-
-    # a named thing is a point of the space, else of the first of its spaces that has it
-    points = {} if model.info is None else model.info.points
-    if not points:
-        known = "a run, an architecture file, a genotype, or a network that is a table of stages, such as resnet18"
-        raise ConfigError(f"--start-from {shown}: it is no point of a search space; what is: {known}")
-    problems = []
-    for name in [space] if space is not None and space in points else points:
-        try:
-            return points[name]()
-        except SpaceError as error:
-            problems.append(str(error))
-    raise ConfigError(f"--start-from {shown}: {'; '.join(problems)}")
-
-
-def _default_starts(config: RunConfig) -> list[str]:
-    """Return the names of what the space begins with: of those that can be built and are within the limits.
-
-    A searcher that is a Python object proposes from the first trial on, as its author meant.
-    """
-    load_plugins(config.plugins)
-    registered = config.searcher.name.partition(":")[0] in (*SEARCHERS, *FAMILIES)
-    found = SPACES[config.space.name].with_args(config.space.args) if config.space.name in SPACES else None
-    if found is None or not found.starts or not registered:
-        return []
-    prepare = make_prepare(found, config.data.task(), config.space.width, config.space.depth, budget=config.budget.size)
-    limits, names = config.constraints, []
-    for name in found.starts:
-        one = prepare(found.start(name))
-        sizes = (limits.params, one.params), (limits.macs, one.macs)
-        if not one.problem and all(not most or (size or 0) <= most for most, size in sizes):
-            names.append(name)
-    return names
-
-
-def _start_shown(text: str) -> str:
-    """Return what was named as errors show it: a path whole, a genotype's text cut."""
-    return printable(text) if is_file(text) else printable(text, NAME_SHOWN)
-
-
-def start_architectures(texts: Sequence[str], space: Space) -> list[Architecture]:
-    """Return the architectures that ``texts`` name; each must be a point of ``space``. ``none`` alone is none."""
-    found: list[Architecture] = []
-    if tuple(texts) == (NONE,):
-        return found
-    for text in texts:
-        architecture = space.start(text) if text in space.starts else start_architecture(text, space.name)
-        if architecture.space != space.name:
-            spaces = f"it is of space '{architecture.space}', the search of '{space.name}'"
-            raise ConfigError(f"--start-from {_start_shown(text)}: {spaces}")
-        try:
-            space.describe(architecture)
-        except SpaceError as error:
-            raise ConfigError(f"--start-from {_start_shown(text)}: {error}") from None
-        found.append(architecture)
-    return found

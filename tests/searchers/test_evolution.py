@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas import space_of
-from nas.engine.assemble import start_architecture, start_architectures
+from nas.engine.start_points import start_architecture, start_architectures
 from nas.errors import ConfigError, Exhausted
 from nas.searchers import EvolutionSearcher, make_searcher
 from nas.space.genotypes import GENOTYPES
