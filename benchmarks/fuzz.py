@@ -34,7 +34,7 @@ MEMORY, SECONDS = 2 << 30, 20
 LINES, CHARACTERS = 3, 300
 PROGRESS = re.compile(
     r"[a-z ]+: (\d|no |one |finish|measur)|\S+ (searching|training|final comparison|random search)"
-    r"|(images|scores|then|forecast): |how long |measuring |trial \d"
+    r"|(images|scores|then|forecast): |how long |measuring |.* (so far|left)$"
 )
 """Lines of standard error that tell of progress, however many there are."""
 PLUGIN = """from nas.evaluators import register_evaluator

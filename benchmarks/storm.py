@@ -43,7 +43,7 @@ ALONE = ("--evaluator=slow", "--baseline=none", "--final-seeds=0")
 TIMING = ("crc", "seq", "wall", "seconds", "time")
 PROGRESS = (
     *("search: ", "images: ", "classes: ", "scores: ", "then: ", "how long ", "measuring ", "forecast: "),
-    *("searching: ", "random search: ", "final comparison: ", "preparing the ", "evaluating", "warning: "),
+    *("searching: ", "random search: ", "final comparison: ", "preparing the ", "warning: "),
 )
 
 
@@ -161,7 +161,8 @@ def whole_lines(path: Path) -> bytes:
 
 def error_lines(text: str) -> list[str]:
     """Return what a user sees on standard error besides progress and warnings."""
-    return [line for line in text.splitlines() if not line.startswith(PROGRESS)]
+    lines = text.splitlines()
+    return [line for line in lines if not line.startswith(PROGRESS) and not line.endswith((" so far", " left"))]
 
 
 def check_ended(row: Row, search: Search, seen: bytes, whole: Search) -> None:

@@ -48,7 +48,7 @@ class SilenceMonitor:
         silent, (doing, since) = now - self._last, current_activity(now)
         phase = "" if self.status is None else self.status()
         if not phase and not doing:
-            doing, since = f"{self._command}, {clock(now - self._began)} so far", self._began
+            doing, since = f"busy with '{self._command}', {clock(now - self._began)} so far", self._began
         # of a phase of many short activities it is told alone
         told = "; ".join(filter(None, (phase, doing if not phase or now - since >= OFTEN else "")))
         on_a_terminal = self.status is not None and not phase

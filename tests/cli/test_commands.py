@@ -213,12 +213,10 @@ def check_trials(folder):
     """Hold trials.csv to the journal."""
     rows = list(csv.DictReader((folder / "trials.csv").open()))
     measured = "index,status,key,reward,params,macs,seconds,failure,epochs,of,accuracy"
-    assert ",".join(rows[0]).partition(",zero_cost.")[0] == measured
+    assert ",".join(rows[0]).partition(",decisions.")[0] == measured
     asked = [e for e in read(folder / "journal.jsonl") if e["event"] == "asked"]
-    scores = [
-        {n.removeprefix("zero_cost."): float(v) for n, v in r.items() if n.startswith("zero_cost.")} for r in rows
-    ]
-    assert scores == [e["scores"] for e in asked]
+    # to look a result up takes less than a score
+    assert not any(e.get("scores") for e in asked)
     assert [(int(r["index"]), r["key"]) for r in rows] == [(e["index"], e["key"]) for e in asked]
     assert sum(r["status"] == "done" for r in rows) == 12
     assert all(r["reward"] == r["accuracy"] for r in rows)

@@ -95,7 +95,7 @@ def test_a_command_that_says_nothing_of_what_it_does_is_named_itself(clock):
     for _ in range(20):
         clock.now += EVERY
         lines.append(monitor.line())
-    assert list(filter(None, lines)) == ["export, 0:00:04 so far", "export, 0:00:09 so far"]
+    assert list(filter(None, lines)) == ["busy with 'export', 0:00:04 so far", "busy with 'export', 0:00:09 so far"]
 
 
 def test_what_is_printed_begins_the_wait_anew_and_a_terminal_shows_all_itself(clock):

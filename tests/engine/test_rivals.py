@@ -82,7 +82,7 @@ def kept(folder):
     found = {}
     for path in sorted(folder.rglob("journal.jsonl")):
         events = [e for e in read(path) if e["event"] not in ("run", "stopped", "begun")]
-        left_out = ("crc", "seq", "wall", "time", "attempt")
+        left_out = ("crc", "seq", "wall", "time", "attempt", "score_seconds")
         found[path.parent.name] = [{k: v for k, v in e.items() if k not in left_out} for e in events]
     return {"run" if name == folder.name else name: events for name, events in found.items()}
 
