@@ -12,6 +12,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(autouse=True)
+def no_lines_about_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands within a test's process be silent for as long as they like: a busy machine says nothing of them."""
+    monkeypatch.setattr("nas.cli.waiting.SILENCE_TOLD", False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of published tables and images: ``$NAS_SHARED/data``, or ``../shared/data`` beside the repository."""

@@ -18,6 +18,8 @@ SELDOM = 30.0
 MANY = 12
 EVERY = 0.5
 """Seconds between two looks."""
+SILENCE_TOLD = True
+"""Whether anything is printed at all."""
 
 
 class SilenceMonitor:
@@ -47,13 +49,14 @@ class SilenceMonitor:
         now = self._clock()
         silent, (doing, since) = now - self._last, current_activity(now)
         phase = "" if self.status is None else self.status()
-        if not phase and not doing:
-            doing, since = f"busy with '{self._command}', {clock(now - self._began)} so far", self._began
-        # of a phase of many short activities it is told alone
-        told = "; ".join(filter(None, (phase, doing if not phase or now - since >= OFTEN else "")))
+        unknown = not phase and not doing
+        if unknown:
+            doing = f"busy with '{self._command}', {clock(now - self._began)} so far"
+        # what has just begun may be over at once, and of a phase of many short activities it is told alone
+        told = "; ".join(filter(None, (phase, doing if unknown or now - since >= OFTEN / 2 else "")))
         on_a_terminal = self.status is not None and not phase
         # a look too late would be a silence too long
-        wait = (OFTEN if self._lines < MANY else SELDOM) - EVERY
+        wait = (SELDOM if unknown or self._lines >= MANY else OFTEN) - EVERY
         if not told or on_a_terminal or silent < wait:
             return ""
         self._last, self._lines = now, self._lines + 1
@@ -68,13 +71,13 @@ MONITOR = SilenceMonitor()
 def told_of_waits(command: str) -> Iterator[None]:
     """Within the block print a line to standard error whenever nothing was printed for a while, about what goes on.
 
-    Where nobody says what that is, it is ``command``.
+    Where nobody says what that is, it is ``command``, and told seldom.
     """
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(EVERY):
-            if line := MONITOR.line():
+            if SILENCE_TOLD and (line := MONITOR.line()):
                 with contextlib.suppress(OSError, ValueError):  # a stream that is closed or full ends no work
                     sys.stderr.write(f"{printable(line)}\n")
                     sys.stderr.flush()
