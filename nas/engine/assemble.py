@@ -134,8 +134,6 @@ def with_defaults(options: RunOptions) -> RunConfig:
     trials = data.setdefault("trials", RunConfig.trials)
     data["searcher"], data["scheduler"] = spelled_out(searcher, scheduler, trials)
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else NONE)
-    if evaluator == "train":  # to look a result up takes less than a score
-        data.setdefault("zero_cost", [AUTO_SCORES])
     if searcher == "random":
         data["baseline"] = NONE
     if "finalist_epochs" in data and not data.get("finalists"):

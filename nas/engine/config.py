@@ -72,7 +72,7 @@ class SearcherConfig(Config):
     zero_cost: tuple[str, ...] = option(
         tuple,
         "zero-cost scores (see: list scores) to record with every trial and to let the searcher see; auto: the usual "
-        "ones, the default of trainings; none: none",
+        "ones; default none",
         metavar="NAME,...",
     )
 
