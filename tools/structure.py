@@ -13,8 +13,7 @@ FOLDER is a checkout of any version, by default this one. Measured are
 - the files that one trial of the evaluator ``train`` calls into: a search of one trial runs in a process of its own,
   and from the call of the searcher's ``ask`` to the return of the journal's ``append`` of the result every call of a
   Python function defined in a file of ``nas`` or ``search_spaces`` is noted, in every thread. What runs because a
-  module is being imported is not counted, nor functions that were made from text (a dataclass's ``__init__``). The
-  search computes no zero-cost scores, which any trial can do without.
+  module is being imported is not counted, nor functions that were made from text (a dataclass's ``__init__``).
 """
 
 from __future__ import annotations
@@ -284,9 +283,7 @@ def trace_a_trial(root: Path) -> list[str]:
     threading.setprofile(profile)
     sys.setprofile(profile)
     with contextlib.redirect_stdout(io.StringIO()):
-        # versions from before zero-cost scores do not know how to leave them out
-        scores = ["--zero-cost", "none"] if (root / "nas" / "zero_cost").is_dir() else []
-        code = run([*TRIAL.split(), *scores])
+        code = run(TRIAL.split())
     sys.setprofile(None)
     if code or not seen:
         raise SystemExit(f"the search ended with exit code {code}, {len(seen)} files")

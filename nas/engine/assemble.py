@@ -216,6 +216,9 @@ def build_search(
     names = config.searcher.zero_cost
     names = DEFAULT_SCORES if names == (AUTO_SCORES,) else check_scores(names, "--zero-cost")
     scores = CandidateScores(space, plain, task, names, config.space.width, cache)
+    # a searcher that ranks computes scores that no trial records; their seconds are recorded
+    computes = names or ranked_by(config.searcher.name) is not None
+    recorded = scores.recorded(prepare, config.constraints.params, config.constraints.macs) if computes else prepare
     searcher = own.searcher
     if searcher is None:
         first = config.trials - config.finalists.count
@@ -266,7 +269,7 @@ def build_search(
         executor=trial_executor(config, evaluator, job, folder, own.evaluator is not None),
         final_executor=lambda: final_executor(config.executor, final_job),
         prepare=prepare,
-        prepare_asked=scores.recorded(prepare, limits.params, limits.macs),
+        prepare_asked=recorded,
         prepare_final=prepare_final,
         plain=plain,
         scores=scores,

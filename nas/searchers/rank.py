@@ -126,6 +126,7 @@ class RankSearcher:
         keys: set[str] = set()
 
         def collect(wanted: int, parents: Sequence[Architecture]) -> list[Architecture]:
+            """Draw ``wanted`` architectures of new keys within the limits: mutations of parents, else random ones."""
             found: list[Architecture] = []
             for drawn in range(SPARSE * wanted):
                 if len(found) == wanted or (drawn >= BARREN and not found):
