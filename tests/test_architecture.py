@@ -80,6 +80,7 @@ def modules_named(path):
                 yield text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("room", sorted(LEVEL))
 def test_an_arrow_only_goes_down(room):
     folder = ROOT / (room if room == "search_spaces" else f"nas/{room}")
@@ -102,6 +103,7 @@ def test_what_is_imported_by_string_stands_in_one_list():
                 assert not node.value.startswith("search_spaces."), f"{name}: {node.value}"
 
 
+@pytest.mark.long
 def test_nas_imports_no_search_space():
     for path in sources("nas"):
         found = [m for m in imports(path, typing_too=True) if m.split(".")[0] == "search_spaces"]
@@ -125,6 +127,7 @@ def test_the_loop_knows_the_rooms_only_as_arguments():
     }
 
 
+@pytest.mark.long
 def test_torch_is_imported_where_networks_are_built_and_trained_alone():
     for folder in ("nas", "search_spaces"):
         for path in sources(folder):
@@ -136,6 +139,7 @@ def test_torch_is_imported_where_networks_are_built_and_trained_alone():
 READS_CHECKPOINTS = "nas/training/weight_files.py"
 
 
+@pytest.mark.long
 def test_nothing_pickles_evaluates_or_prints():
     for folder in ("nas", "search_spaces"):
         for path in sources(folder):

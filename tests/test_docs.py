@@ -54,6 +54,7 @@ def nas(folder: Path, *arguments: str) -> str:
     return run(folder, str(ROOT / "run_search.py"), *arguments)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "path",
     [pytest.param(path, marks=[pytest.mark.long] * (path in LONG)) for path in DOCUMENTS if blocks(path)],

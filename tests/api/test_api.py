@@ -34,6 +34,7 @@ def test_a_plain_function_is_a_space_and_its_optimum_is_found(searcher):
     assert result.queries <= 64
 
 
+@pytest.mark.long
 def test_a_named_search_goes_on_where_it_ended(tmp_path):
     seen = []
 

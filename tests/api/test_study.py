@@ -79,6 +79,7 @@ def test_a_folder_is_gone_on_with_by_another_study_and_looked_at_by_any(tmp_path
     assert len(whole.trials) == 12
 
 
+@pytest.mark.long
 def test_python_and_the_command_line_make_the_same_run_and_resume_each_others(tmp_path):
     assert command(f"search --name cli --trials 4 {FLAGS}", tmp_path) == 0
     settings = {"searcher_args": {"population": 3}, **SMALL}
@@ -116,6 +117,7 @@ def test_the_command_line_reads_what_python_made(made, name, capsys):
     assert command(f"export-optuna {name} -o {made / name}.log", made) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["trained", "own"])
 def test_what_python_found_is_trained_exported_and_compared_by_the_command_line(made, name):
     tiny = "--dataset digits --train-images 120 --epochs 1 --threads 1"
@@ -145,6 +147,7 @@ def test_a_searcher_and_a_space_of_ones_own_are_named_in_the_journal(tmp_path):
     assert header["objects"] == {"evaluator": "ones", "space": "bits", "searcher": "First"}
 
 
+@pytest.mark.long
 def test_constraints_and_the_front_are_kept(tmp_path):
     def convolutions(job):
         return list(job.architecture.decisions.values()).count("nor_conv_3x3")
@@ -215,6 +218,7 @@ def test_what_follows_a_search_is_a_function_each(tmp_path):
     assert [member.phi for member in family] == [0, 1]
 
 
+@pytest.mark.long
 def test_a_run_is_made_by_python_m_nas(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "nas", "list", "spaces"],

@@ -35,6 +35,7 @@ def refused(code: int, error: str, words: str, wrong: Path) -> None:
     assert code == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("command", "words"), list(cases()))
 def test_refused_with_one_line_that_names_it(command, words, wrong_files, results, tree, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -57,6 +58,7 @@ PROCESSES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("command", "words"), PROCESSES)
 def test_refused_in_a_process_of_its_own(command, words, wrong_files, results, tree, tmp_path):
     before = tree(tmp_path)

@@ -85,6 +85,7 @@ def test_help_of_a_command_names_its_flags(command, capsys):
     assert all(texts)
 
 
+@pytest.mark.long
 def test_the_help_imports_nothing_heavy_and_answers_within_half_a_second():
     code = (
         "import runpy, sys\n"
@@ -190,6 +191,7 @@ def test_check_of_a_space_that_keeps_the_contract(nas, tmp_path):
     assert nas(f"check {path}") == "space 'own' keeps the contract\n"
 
 
+@pytest.mark.long
 def test_a_search_with_a_table_leaves_everything(nas, full_table, tmp_path):
     command = f"{TABLE} --objective test_accuracy --name first".replace("{in}/good.npz", str(full_table))
     out = nas(command)
@@ -351,6 +353,7 @@ def test_a_limit_of_seconds_that_nothing_meets_is_told_with_the_quickest_network
     assert told in " ".join(out.split())
 
 
+@pytest.mark.long
 def test_limits_that_nothing_meets_are_told_with_the_smallest_network(nas, tmp_path, monkeypatch):
     monkeypatch.setattr("nas.engine.loop.MAX_FREE_PROPOSALS", 20)
     monkeypatch.setattr("nas.engine.run.check_limits", lambda config, parts: "")  # samples would tell before

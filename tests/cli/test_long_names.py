@@ -14,6 +14,7 @@ GENOTYPE = f"Genotype(normal=[{', '.join(40 * ['(sep_conv_3x3, 0)'])}]"
 ODD = os.fsdecode(b"caf\xe9")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [
@@ -32,6 +33,7 @@ def test_a_name_that_is_too_long_is_refused_in_one_short_line(tmp_path, words):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_run_without_a_readable_journal_is_not_offered_in_its_own_place(tmp_path):
     (tmp_path / "results" / "s1" / "journal.jsonl").mkdir(parents=True)
     assert one_error(nas(tmp_path, "status", "s1")) == (
@@ -40,6 +42,7 @@ def test_a_run_without_a_readable_journal_is_not_offered_in_its_own_place(tmp_pa
     assert "did you mean 's1'" not in one_error(nas(tmp_path, "inspect", "s1"))
 
 
+@pytest.mark.long
 def test_one_image_a_class_is_too_few(tmp_path):
     images = {"x": np.zeros((3, 8, 8, 1), np.uint8), "y": np.arange(3)}
     arrays = {f"{part}_{name}": value for part in ("train", "test") for name, value in images.items()}
@@ -52,6 +55,7 @@ def test_one_image_a_class_is_too_few(tmp_path):
     assert f"3 training images are too few: {rule}" in error
 
 
+@pytest.mark.long
 def test_no_file_name_needs_to_be_utf_8(tmp_path):
     write_plugin(tmp_path / f"{ODD}.py")
     folder = tmp_path / ODD
@@ -68,6 +72,7 @@ def test_no_file_name_needs_to_be_utf_8(tmp_path):
     assert (folder / "r" / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_an_export_to_a_folder_that_is_not_utf_8_is_refused(tmp_path):
     error = one_error(nas(tmp_path, "export", "resnet18", "-o", ODD))
     assert error == r"error: -o 'caf\xe9': torch and ONNX write to folders whose whole path is UTF-8"

@@ -19,6 +19,7 @@ def facts(folder, text):
     return json.loads(shown.stdout)
 
 
+@pytest.mark.long
 def test_commands_take_text_and_files(tmp_path):
     lines = ["import nothing", f"OTHER = {GENOTYPE.replace('_3x3', '_5x5')}", f"A = {GENOTYPE}"]
     (tmp_path / "genotypes.py").write_text("\n".join(lines))
@@ -30,6 +31,7 @@ def test_commands_take_text_and_files(tmp_path):
     assert exported.returncode == 0, exported.stderr
 
 
+@pytest.mark.long
 def test_a_search_starts_from_text(tmp_path):
     write_plugin(tmp_path / "plugin.py")
     words = ("search", "--name=r", "--trials=2", *QUICK[:2], "--searcher=evolution", *QUICK[3:], "--plugin=plugin.py")
@@ -47,6 +49,7 @@ def test_a_search_starts_from_text(tmp_path):
     assert not (tmp_path / "results/s").exists()
 
 
+@pytest.mark.long
 def test_convert_prints_and_writes_what_is_read_again(tmp_path):
     printed = nas(tmp_path, "convert", "DARTS_V2")
     assert printed.stdout.startswith("Genotype(normal=[('sep_conv_3x3', 0)")
@@ -56,6 +59,7 @@ def test_convert_prints_and_writes_what_is_read_again(tmp_path):
     assert json.loads(nas(tmp_path, "convert", CELL, "--to=json").stdout)["2<-1"] == "nor_conv_1x1"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "rule"),
     [

@@ -68,7 +68,8 @@ def wait_for_trial(folder, index=1, seconds=60):
     time.sleep(0.2)
 
 
-@pytest.mark.parametrize("name", ["TERM", pytest.param("HUP", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["TERM", "HUP"])
 def test_a_signal_lets_the_trial_finish_and_the_report_be_written(tmp_path, start, name):
     process = start(*search(tmp_path))
     wait_for_trial(tmp_path)

@@ -107,6 +107,7 @@ def start(tmp_path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.mark.long
 def test_status_from_search_to_end(ask, start, tmp_path):
     results, process = tmp_path / "results", start()
     facts = json.loads(ask(results, "--json"))
@@ -131,6 +132,7 @@ def test_status_from_search_to_end(ask, start, tmp_path):
     assert "resume" not in text
 
 
+@pytest.mark.long
 def test_asking_does_not_lock_a_run_out(ask, start, tmp_path):
     process = start()
     for _ in range(5):
@@ -156,6 +158,7 @@ def test_status_of_a_killed_run(ask, start, tmp_path):
     assert f"nas resume one --results-dir {results}" in text
 
 
+@pytest.mark.long
 def test_status_of_an_interrupted_run(ask, start, tmp_path):
     process = start()
     process.send_signal(signal.SIGINT)
@@ -215,6 +218,7 @@ def test_what_the_run_says_of_itself_is_shown(ask, start, tmp_path):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content", [None, "", '{"format": "nas/status/1", "wor', "[]", '{"format": "nas/status/2"}'])
 def test_a_torn_or_missing_file_does_not_matter(ask, start, tmp_path, content):
     results = tmp_path / "results"
@@ -245,6 +249,7 @@ def test_an_unknown_run_names_the_nearest(results, capsys):
     assert f"did you mean '{name}'?" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_asking_writes_nothing(ask, start, tmp_path, tree):
     start().kill()
     time.sleep(0.1)

@@ -34,6 +34,7 @@ def is_whole(folder):
     assert (folder / "results" / "r" / "report.html").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "redirection", ["2>&1 | head -1", ">&- 2>&-", "> /dev/full 2> /dev/full", "2>&1 >/dev/null | true"]
 )
@@ -43,6 +44,7 @@ def test_a_search_is_carried_out_though_nothing_can_be_printed(tmp_path, redirec
     is_whole(tmp_path)
 
 
+@pytest.mark.long
 def test_a_search_is_carried_out_though_its_terminal_vanishes(tmp_path):
     write_plugin(tmp_path / "plug.py", "import time; time.sleep(0.1)")
     ours, theirs = pty.openpty()
@@ -58,6 +60,7 @@ def test_a_search_is_carried_out_though_its_terminal_vanishes(tmp_path):
     is_whole(tmp_path)
 
 
+@pytest.mark.long
 def test_text_that_the_terminal_cannot_show_is_escaped(tmp_path):
     write_plugin(tmp_path / "plug.py", "raise ValueError('naïve 日本') if job.index else None")
     done = nas(tmp_path, *SEARCH, PYTHONIOENCODING="ascii:strict", LC_ALL="C")
@@ -66,6 +69,7 @@ def test_text_that_the_terminal_cannot_show_is_escaped(tmp_path):
     is_whole(tmp_path)
 
 
+@pytest.mark.long
 def test_a_status_file_that_cannot_be_written_is_told_of_once(tmp_path):
     write_plugin(
         tmp_path / "plug.py",
@@ -79,6 +83,7 @@ def test_a_status_file_that_cannot_be_written_is_told_of_once(tmp_path):
     is_whole(tmp_path)
 
 
+@pytest.mark.long
 def test_a_figure_that_cannot_be_written_keeps_no_run_from_its_report(tmp_path):
     write_plugin(tmp_path / "plug.py", "open('results/r/figures', 'w').close()")
     done = nas(tmp_path, *SEARCH)
@@ -87,6 +92,7 @@ def test_a_figure_that_cannot_be_written_keeps_no_run_from_its_report(tmp_path):
     assert "Figure 'progress' is left out" in (tmp_path / "results" / "r" / "report.md").read_text()
 
 
+@pytest.mark.long
 def test_an_answer_that_is_lost_is_an_error_and_one_that_was_read_enough_is_none(tmp_path):
     assert shell(tmp_path, "$NAS inspect resnet18 > /dev/full 2> /dev/null") == 2
     assert shell(tmp_path, "$NAS list networks | head -1 > /dev/null") == 0

@@ -199,6 +199,7 @@ def test_a_configuration_of_an_earlier_version_trains_as_it_did():
     assert study.settings.job["time_limit"] is None
 
 
+@pytest.mark.long
 def test_a_run_goes_on_without_its_recipe_file(tmp_path, capsys):
     recipe = tmp_path / "mine.json"
     recipe.write_text(json.dumps({"learning_rate": 0.05, "batch_size": 32, "crop_padding": 0, "flip": False}))
@@ -213,6 +214,7 @@ def test_a_run_goes_on_without_its_recipe_file(tmp_path, capsys):
     assert config["recipe"]["batch_size"] == 32
 
 
+@pytest.mark.long
 def test_a_trial_over_the_time_limit_fails_as_a_timeout(tmp_path, capsys):
     words = f"search --results-dir {tmp_path} --name t --dataset digits --space darts --width 8 --depth 2 --trials 1 "
     assert main([*words.split(), "--epochs=500", "--baseline", "none", "--final-seeds", "0", "--time-limit", "1"]) == 1

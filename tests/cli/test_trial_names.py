@@ -107,6 +107,7 @@ def inspected(says: Callable[[str], str], name: str) -> dict[str, object]:
     return json.loads(says(f"inspect {name} --json"))
 
 
+@pytest.mark.long
 def test_a_trial_is_the_network_that_the_table_of_trials_has(says: Callable[[str], str]) -> None:
     rows = [row for row in table(Path("results/toy")) if row["reward"]]
     for row in rows[:4]:
@@ -132,6 +133,7 @@ def test_front_and_knee_are_those_of_the_objectives_of_the_search(says: Callable
         assert f"The knee, trial {knee}, lies farthest" in text
 
 
+@pytest.mark.long
 def test_a_trial_is_exported_without_weights_of_its_own(says: Callable[[str], str]) -> None:
     knee = truth(table(Path("results/toy")))[1]
     said = says("export toy:knee --formats py -o out")

@@ -47,6 +47,7 @@ def test_integers_of_thousands_of_digits_are_refused_in_a_line(tmp_path: Path, n
     assert "more than 64 bits" in one_error(nas(tmp_path, *words))
 
 
+@pytest.mark.long
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b'\xef\xbb\xbfspace = "nb202"\n')
     assert "unknown space 'nb202'" in one_error(nas(tmp_path, "search", "--config", "a.toml"))
@@ -54,6 +55,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     assert "found 'other/1'" in one_error(nas(tmp_path, "inspect", "./a.json"))
 
 
+@pytest.mark.long
 def test_a_pipe_and_a_device_are_refused_by_name(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "zero.json").symlink_to("/dev/zero")
@@ -62,6 +64,7 @@ def test_a_pipe_and_a_device_are_refused_by_name(tmp_path: Path) -> None:
     assert "zero.json' cannot be read: it is a device" in one_error(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_a_journal_that_is_no_file_neither_hangs_nor_fills_the_memory(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "results" / "run"
@@ -136,6 +139,7 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.long
 @given(plain)
 def test_json_comes_back_as_it_was_written(data: object) -> None:
     assert parse_json(json.dumps(data), "it") == data
@@ -176,6 +180,7 @@ def test_a_journal_line_of_a_right_checksum_is_read_with_care(tmp_path: Path) ->
     assert len(read(tmp_path / "j")) == 1
 
 
+@pytest.mark.long
 def test_fields_of_another_kind_in_a_journal_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "run"
     folder.mkdir(parents=True)
@@ -230,6 +235,7 @@ def test_free_memory_knows_the_limit_of_the_address_space(tmp_path: Path) -> Non
     assert free_memory() > 0
 
 
+@pytest.mark.long
 def test_a_link_in_a_circle_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     table = ("search", "--table", "loop", "--val-column", "x")

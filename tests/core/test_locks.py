@@ -103,6 +103,7 @@ def test_a_fork_has_no_part_in_it(tmp_path, system):
     lock.release()
 
 
+@pytest.mark.long
 def test_of_many_that_want_it_at_once_never_two_have_it(tmp_path, system):
     path, inside, most, had = tmp_path / "x", [], [0], []
 

@@ -72,6 +72,7 @@ def test_a_quoted_word_is_what_a_shell_reads(word):
     assert said == os.fsencode(word)
 
 
+@pytest.mark.long
 @given(
     st.dictionaries(
         ANY_TEXT, st.recursive(ANY_TEXT | st.integers(-(10**9), 10**9), lambda x: st.lists(x, max_size=3), max_leaves=6)

@@ -16,6 +16,7 @@ from nas.core.files import FORGOTTEN, sweep_temporaries, write_atomic
 from nas.errors import ConfigError
 
 
+@pytest.mark.long
 def test_no_link_in_a_shared_folder_leads_a_runs_files_elsewhere(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -31,6 +32,7 @@ for name in ("status.json", "report.md", "report.html", "summary.json", "trials.
     assert victim.read_text() == "precious"
 
 
+@pytest.mark.long
 def test_no_link_leads_an_exported_study_elsewhere(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -91,6 +93,7 @@ def test_a_name_as_long_as_a_file_system_allows_can_be_written(tmp_path):
     assert os.listdir(tmp_path) == ["n" * 255]
 
 
+@pytest.mark.long
 def test_a_resume_removes_what_killed_writers_left_and_nothing_younger(tmp_path):
     write_plugin(tmp_path / "plug.py", "if job.index == 2 and not os.path.exists('go'): os.kill(os.getpid(), 9)")
     nas(tmp_path, "search", "--name=r", "--trials=3", *QUICK, "--plugin=plug.py")

@@ -55,6 +55,7 @@ print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith
     assert done.stderr == ""
 
 
+@pytest.mark.long
 def test_a_large_jpeg_is_decoded_small(tmp_path: Path) -> None:
     Image.new("RGB", (10_000, 9_200), (200, 30, 90)).save(tmp_path / "x.jpg", quality=30)
     assert central(tmp_path / "x.jpg", 32, 32)[16, 16].tolist() == pytest.approx([200, 30, 90], abs=4)

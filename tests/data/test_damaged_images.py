@@ -56,6 +56,7 @@ def search(tmp_path: Path, data: Path, more: str = "") -> tuple[str, list[dict],
     return (run / "report.md").read_text(), read(run / "journal.jsonl"), json.loads((run / "summary.json").read_text())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_search_goes_on_and_its_report_names_the_damaged_files(tmp_path, monkeypatch, streamed):
     if streamed:

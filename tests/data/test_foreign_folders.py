@@ -196,6 +196,7 @@ def test_a_folder_that_must_not_be_read_is_one_line(tmp_path: Path) -> None:
         (data / "train" / "ant").chmod(0o755)
 
 
+@pytest.mark.long
 def test_a_class_folder_of_other_files_says_what_it_holds(tmp_path: Path) -> None:
     data = make_photos(tmp_path / "data", 4, 1)
     for path in (data / "train" / "bee").iterdir():

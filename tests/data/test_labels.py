@@ -17,6 +17,7 @@ from nas.errors import ConfigError
 SEARCH = ("search", "--name=r", "--space=nb201", "--depth=1", "--searcher=random", "--dataset=arrays", "--trials=2")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("label", [2, -1, 2**63])
 def test_a_class_that_only_the_test_split_has_is_told_before_the_first_trial(label, tmp_path):
     labels = np.arange(20) % 2

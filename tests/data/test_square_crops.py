@@ -36,6 +36,7 @@ def drawn(height: int, width: int, crop: SquareCrop, count: int = 4_000) -> np.n
     return crop_boxes(np.random.default_rng(0).random((count, UNIFORMS)), height, width, crop)
 
 
+@pytest.mark.long
 def test_published_recipes_crop_squares(tmp_path: Path) -> None:
     """224 of 256 pixels (Krizhevsky et al. 2012, section 4.1), and of 256 to 480 (arXiv:1512.03385, section 3.4)."""
     done = python(tmp_path, BOXES)

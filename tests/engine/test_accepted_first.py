@@ -20,6 +20,7 @@ def events(folder):
     return read(folder / "results/r/journal.jsonl")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "body",
     [
@@ -67,6 +68,7 @@ def searched(tmp_path, body="pass", more=""):
     return nas(tmp_path, "search", "--name=r", "--trials=4", *OWN)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("of", ["99", "-1"])
 def test_a_trial_that_continues_none_before_it_is_not_written(tmp_path, of):
     line = one_error(searched(tmp_path, more=f", continue_from={of} if n == 2 else None"))
@@ -76,6 +78,7 @@ def test_a_trial_that_continues_none_before_it_is_not_written(tmp_path, of):
     assert nas(tmp_path, "report", "r").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("body", ["history.results.clear()", "history.results[:] = []"])
 def test_a_searcher_cannot_change_the_history(tmp_path, body):
     line = one_error(searched(tmp_path, body))
@@ -83,6 +86,7 @@ def test_a_searcher_cannot_change_the_history(tmp_path, body):
     assert nas(tmp_path, "report", "r").returncode in (0, 1)
 
 
+@pytest.mark.long
 def test_a_searcher_sees_of_its_infos_what_a_resume_shows(tmp_path):
     body = "assert all(t.proposal.info == {'n': [t.index]} for t in history.results)"
     done = searched(tmp_path, body)
@@ -90,6 +94,7 @@ def test_a_searcher_sees_of_its_infos_what_a_resume_shows(tmp_path):
     assert [e["info"] for e in events(tmp_path) if e["event"] == "asked"] == [{"n": [n]} for n in range(4)]
 
 
+@pytest.mark.long
 def test_metrics_that_were_changed_after_they_were_checked_are_a_failure_of_the_trial(tmp_path):
     body = """
 from nas.types import Metrics

@@ -40,6 +40,7 @@ def asked(run: Path) -> list[dict]:
     return [event for event in read(run / JOURNAL) if event["event"] == "asked"]
 
 
+@pytest.mark.long
 def test_a_searched_width_is_journalled_and_what_follows_builds_it(tmp_path):
     """The winner of a quick search: its files, and a training that transfers it to digits."""
     write_plugin(tmp_path / "mine.py")
@@ -78,6 +79,7 @@ def test_a_searched_width_is_journalled_and_what_follows_builds_it(tmp_path):
     assert read(tmp_path / "results" / "on-digits" / JOURNAL)[0]["network"]["width"] == won["width"]
 
 
+@pytest.mark.long
 def test_killed_and_resumed_it_proposes_the_same_widths(tmp_path):
     write_plugin(
         tmp_path / "mine.py",
@@ -218,6 +220,7 @@ def test_a_study_takes_a_budget_and_a_space_of_ones_own(tmp_path):
     assert {t.width is None for t in api.search(shapes, evaluate, "random", trials=2, budget=budget).trials} == {False}
 
 
+@pytest.mark.long
 def test_a_forecast_measures_networks_of_the_budget(tmp_path):
     body = f"assert {LEAST_SHARE} * {BUDGET} <= job.macs <= {BUDGET}"
     write_plugin(tmp_path / "mine.py", body)

@@ -99,6 +99,7 @@ def test_a_space_without_any_feasible_network_is_an_error() -> None:
     assert list(problems(nas.Space("late", late))) == []
 
 
+@pytest.mark.long
 def test_the_command_line_counts_and_tells_them(tmp_path: Path) -> None:
     plugin = write_plugin(tmp_path / "mine.py")
     plugin.write_text(SPACE + plugin.read_text())

@@ -13,6 +13,7 @@ def proposals(trials):
     return [(t.architecture, t.status, t.reward, t.of, dict(t.proposal.info)) for t in trials]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "searcher", [pytest.param(name, marks=[pytest.mark.long] * (name == "local")) for name in SEARCHERS]
 )

@@ -158,6 +158,7 @@ def test_the_comparison_is_against_the_best_rival_and_the_best_that_is_as_quick(
     assert status.phases["final"][0] == status.phases["final"][1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("phase", CALLS)
 def test_killed_in_any_phase_and_resumed_the_run_is_the_same(run, toy, tmp_path, phase):
     whole, folder = run[0].folder, tmp_path / "killed"

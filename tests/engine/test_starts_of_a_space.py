@@ -46,6 +46,7 @@ def test_what_is_over_a_limit_or_fits_no_budget_is_left_out():
     assert set(few) < set(STARTS)
 
 
+@pytest.mark.long
 def test_a_run_begins_with_them_and_what_it_is_compared_with_does_not(tmp_path):
     done = nas(tmp_path, *SEARCH, "--trials=5", "--name=one")
     assert done.returncode == 0, done.stderr
@@ -62,6 +63,7 @@ def test_a_run_begins_with_them_and_what_it_is_compared_with_does_not(tmp_path):
     assert api.Architecture.from_json(first["architecture"]) not in begun
 
 
+@pytest.mark.long
 def test_a_resumed_run_goes_on_with_those_that_are_left(tmp_path):
     assert nas(tmp_path, *SEARCH, "--trials=2", "--final-seeds=0", "--name=one").returncode == 0
     longer = nas(tmp_path, "resume", "one", "--trials=5")
@@ -72,6 +74,7 @@ def test_a_resumed_run_goes_on_with_those_that_are_left(tmp_path):
     assert len(begun) > len(STARTS)
 
 
+@pytest.mark.long
 def test_none_is_none(tmp_path):
     done = nas(tmp_path, *SEARCH, "--trials=1", "--name=one", "--start-from=none", "--baseline=none", "--seed=3")
     assert done.returncode == 0, done.stderr
@@ -84,6 +87,7 @@ def test_none_is_none(tmp_path):
     assert "--start-from resnet99" in one_error(nas(tmp_path, *SEARCH, "--name=three", "--start-from=resnet99"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", STARTS)
 def test_the_list_of_spaces_names_them(tmp_path, name):
     assert name in nas(tmp_path, "list", "spaces").stdout
@@ -100,6 +104,7 @@ def test_check_tells_of_a_start_that_is_no_point():
     assert "units" in told
 
 
+@pytest.mark.long
 def test_none_needs_no_space(tmp_path):
     """The space is the default one, not that of what is begun with."""
     quick = ("--trials=1", "--epochs=1", "--train-images=64", "--final-seeds=0", "--baseline=none", "--name=one")

@@ -85,6 +85,7 @@ def test_on_workers_each_is_typed(tmp_path):
     assert processes == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("raised", ["asyncio.CancelledError('x')", "KeyboardInterrupt", "GeneratorExit"])
 def test_what_is_no_exception_by_name_is_a_failure_of_its_trial(tmp_path, raised):
     done = nas(tmp_path, *search(tmp_path, f"import asyncio\nif job.index == 1: raise {raised}"))
@@ -92,12 +93,14 @@ def test_what_is_no_exception_by_name_is_a_failure_of_its_trial(tmp_path, raised
     assert results(tmp_path) == {0: "done", 1: "error", 2: "done", 3: "done"}
 
 
+@pytest.mark.long
 def test_a_recursion_limit_is_of_its_trial_alone(tmp_path):
     done = nas(tmp_path, *search(tmp_path, "if job.index == 1: sys.setrecursionlimit(60)"))
     assert done.returncode == 0, done.stderr
     assert set(results(tmp_path).values()) == {"done"}
 
 
+@pytest.mark.long
 def test_a_trial_that_twice_ended_its_process_has_crashed(tmp_path):
     assert nas(tmp_path, *search(tmp_path, "if job.index == 1: os._exit(0)")).returncode == 0
     told = nas(tmp_path, "resume", "r").stderr
@@ -137,17 +140,20 @@ def test_a_run_folder_that_a_trial_removes_ends_the_search_with_one_line(tmp_pat
     one_error(done)
 
 
+@pytest.mark.long
 def test_the_working_directory_of_a_trial_moves_no_report(tmp_path):
     done = nas(tmp_path, *search(tmp_path, "os.chdir('/')"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results/r/report.html").exists()
 
 
+@pytest.mark.long
 def test_a_library_that_the_environment_breaks_is_named(tmp_path):
     done = nas(tmp_path, "train", "resnet18", "--dataset=digits", TORCH_LOGS="nonsense")
     assert "the environment sets TORCH_LOGS" in one_error(done)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("raised", ["KeyboardInterrupt", "SystemExit(3)", "asyncio.CancelledError"])
 @pytest.mark.parametrize("where", ["ask", "init"])
 def test_a_searcher_that_raises_anything_is_named(tmp_path, raised, where):

@@ -44,6 +44,7 @@ def graphs(draw: Any) -> Graph:
     return Graph(tuple(nodes), tuple((name, draw(st.sampled_from(nodes)).name) for name in names))
 
 
+@pytest.mark.long
 @given(graph=graphs(), seed=st.integers(0, 9))
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_graph_comes_back(graph: Graph, seed: int) -> None:
@@ -94,6 +95,7 @@ def dot_statements(text: str) -> list[list[str]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_every_network_comes_back(name: str) -> None:
     graph = NETWORKS[name].build()

@@ -65,6 +65,7 @@ def doubled_channels(times: int) -> dict[str, Any]:
     return network([node(f"c{i}", "conv", f"c{i - 1}" if i else "image", out=6 * 2**i) for i in range(times)])
 
 
+@pytest.mark.long
 def test_channels_that_double_sixty_times_are_refused_by_whoever_allocates(tmp_path: Path) -> None:
     (tmp_path / "graph.json").write_text(json.dumps(doubled_channels(60)))
     shown = nas(tmp_path, "inspect", "./graph.json", "--json")
@@ -106,6 +107,7 @@ def test_a_node_of_two_hundred_thousand_inputs_is_refused_by_rule(tmp_path: Path
     assert f"node 's': a node has at most {MOST_INPUTS:,} inputs, found 200,000" in line
 
 
+@pytest.mark.long
 def test_a_long_chain_is_refused_by_formats_that_would_take_hours(tmp_path: Path) -> None:
     (tmp_path / "graph.json").write_text(json.dumps(chain(20_000, "conv", "relu")))
     line = one_error(nas(tmp_path, "export", "./graph.json", "-o", "out", timeout=60))
@@ -135,6 +137,7 @@ def test_a_depth_beyond_all_measure_is_refused_before_the_network_is_built(tmp_p
     assert "--depth must be at most 10,000" in one_error(nas(tmp_path, "inspect", "NASNet-A", "--depth", str(10**9)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("flag", "value", "rule"),
     [

@@ -261,6 +261,7 @@ def finetuned(folder: Path, file: str) -> str:
     return line
 
 
+@pytest.mark.long
 def test_weights_of_data_parallel_are_those_of_an_own_network(tmp_path: Path) -> None:
     save_file(wrapped(STATE, "module."), tmp_path / "x.safetensors")
     assert "25 of 25 layers from x.safetensors" in finetuned(tmp_path, "x.safetensors")
@@ -276,6 +277,7 @@ def test_a_command_says_what_it_read_and_what_it_passed_over(tmp_path: Path) -> 
     assert exported.returncode == 0, exported.stderr
 
 
+@pytest.mark.long
 def test_a_checkpoint_of_objects_is_one_line_of_a_command(tmp_path: Path) -> None:
     (tmp_path / "net.json").write_text(NET)
     torch.save(nn.Linear(2, 2), tmp_path / "x.pth")

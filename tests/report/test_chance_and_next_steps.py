@@ -246,6 +246,7 @@ def test_a_retried_final_training_is_counted_as_another_read(tmp_path):
     assert "3 reads of the test split are counted for 2 trainings" in report_text(view, [])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 2, 10_000])
 def test_dots_of_trials_can_be_seen(tmp_path, count):
     rewards = np.random.default_rng(0).uniform(50, 90, count).round(2).tolist()
@@ -265,6 +266,7 @@ def test_a_curve_is_bounded_and_keeps_its_ends():
     assert curve_of([2.0, 1.0]) == [[1, 2.0], [2, 1.0]]
 
 
+@pytest.mark.long
 def test_a_search_draws_the_learning_curves_of_its_final_trainings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = "--space-arg nodes=1 --width 2 --depth 1 --train-images 64 --trials 2 --epochs 1 --final-epochs 2"

@@ -47,6 +47,7 @@ def _ending(index):
     return {**done, "seconds": 2.0, "simulated": False, "wall": 2.0}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".log", ".db"])
 def test_an_exported_study_holds_every_trial(run, tmp_path, suffix):
     output = tmp_path / f"study{suffix}"

@@ -38,6 +38,7 @@ def shown_rows(folder):
     return [line for line in text.splitlines() if line.startswith("| 1 | error")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "body",
     [
@@ -57,6 +58,7 @@ def test_no_value_of_a_trial_takes_a_run_its_report(tmp_path, body):
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.long
 def test_a_figure_that_cannot_be_drawn_is_left_out_with_its_reason(tmp_path):
     ended = search(tmp_path, "return 1.7e308", "return -1.7e308", "return 5e-324")
     assert ended.returncode == 0, ended.stderr
@@ -67,6 +69,7 @@ def test_a_figure_that_cannot_be_drawn_is_left_out_with_its_reason(tmp_path):
     assert ended.stderr.count("warning: figure 'progress' of run 'r': values from") == 1
 
 
+@pytest.mark.long
 def test_what_is_over_a_limit_is_a_typed_failure_that_names_it(tmp_path):
     cases = {
         "return Metrics(1.0, seconds=-1.0)": "metric 'seconds' is -1.0; it must be at least 0",
@@ -88,6 +91,7 @@ def test_what_is_over_a_limit_is_a_typed_failure_that_names_it(tmp_path):
         assert len(message) <= 2_000
 
 
+@pytest.mark.long
 def test_the_notes_of_ones_own_evaluator_are_kept_and_mean_nothing_to_the_report(tmp_path):
     notes = {"damaged": {"count": 3, "first": ["a.png"]}, "trained_on": {"device": "moon", "switches": []}, "role": "x"}
     ended = search(tmp_path, f"return Metrics(0.5, notes={notes!r})")
@@ -121,6 +125,7 @@ class _Page(HTMLParser):
         self.text.append(data)
 
 
+@pytest.mark.long
 def test_messages_reach_terminal_and_reports_as_text_alone(tmp_path):
     ended = search(tmp_path, f"raise ValueError('''{HOSTILE}''')")
     assert ended.returncode == 0, ended.stderr
@@ -146,6 +151,7 @@ def test_messages_reach_terminal_and_reports_as_text_alone(tmp_path):
     assert any(r"\x1b[31mred \x00 \u202e [x](http://e) #1 # head <script>" in text for text in page.text)
 
 
+@pytest.mark.long
 def test_names_and_messages_are_no_formulas_of_a_spreadsheet(tmp_path):
     body = (
         "from nas.types import Metrics\nreturn Metrics(-0.5, {'=cmd()': -1.5, '@x': 1.0, '\\t+1': 2.0, 'plain': 3.0})"
@@ -160,6 +166,7 @@ def test_names_and_messages_are_no_formulas_of_a_spreadsheet(tmp_path):
     assert rows[0][head.index("'=cmd()")] == "-1.5"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(SOURCE.name == "base", reason="the law is of what is new")
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(ANY_TEXT, st.tuples(ANY_NUMBER, ANY_NUMBER, ANY_TEXT)), min_size=1, max_size=8))

@@ -61,6 +61,7 @@ def cut(run: Path, trials: int) -> None:
     rewrite(run, kept[:-1] if kept[-1]["event"] == "asked" else kept)
 
 
+@pytest.mark.long
 def test_a_changed_plugin_stops_a_resume_with_one_line(tmp_path):
     plugin = write_plugin(tmp_path / "plug.py")
     assert nas(tmp_path, "search", "--name=r", "--trials=5", *QUICK, "--plugin=plug.py").returncode == 0
@@ -93,6 +94,7 @@ def test_an_accepted_change_is_recorded_and_reported(tmp_path):
     one_error(nas(tmp_path, "resume", "r", "--trials=6"))
 
 
+@pytest.mark.long
 def test_a_changed_table_stops_a_resume(tmp_path):
     write_table(tmp_path / "toy.npz")
     assert nas(tmp_path, "search", "--name=r", "--trials=4", *FROM_TABLE).returncode == 0
@@ -147,6 +149,7 @@ main({[*command, "--name=r", "--dataset=arrays", "--data-dir=data.npz"]!r})
     assert "data.npz" in one_error(nas(tmp_path, "resume", "r"))
 
 
+@pytest.mark.long
 def test_other_versions_stop_a_resume(tmp_path):
     write_plugin(tmp_path / "plug.py")
     assert nas(tmp_path, "search", "--name=r", "--trials=3", *QUICK, "--plugin=plug.py").returncode == 0
@@ -157,6 +160,7 @@ def test_other_versions_stop_a_resume(tmp_path):
     assert "numpy was 1.0" in one_error(nas(tmp_path, "resume", "r"))
 
 
+@pytest.mark.long
 def test_a_journal_from_before_digests_resumes_with_one_line(tmp_path):
     write_table(tmp_path / "toy.npz")
     assert nas(tmp_path, "search", "--name=r", "--trials=4", *FROM_TABLE).returncode == 0
@@ -172,6 +176,7 @@ def test_a_journal_from_before_digests_resumes_with_one_line(tmp_path):
     assert "no digests" not in nas(tmp_path, "resume", "r").stderr
 
 
+@pytest.mark.long
 def test_other_code_of_a_python_evaluator_stops_a_resume(tmp_path):
     assert python(tmp_path, IN_PYTHON.format(value=0.5, trials=3, more="")).returncode == 0
     same = IN_PYTHON.format(value=0.5, trials=4, more="").replace("def helper", "# a remark\n\ndef helper")
@@ -182,6 +187,7 @@ def test_other_code_of_a_python_evaluator_stops_a_resume(tmp_path):
     assert python(tmp_path, IN_PYTHON.format(value=0.75, trials=5, more=more)).returncode == 0
 
 
+@pytest.mark.long
 def test_the_random_search_of_a_search_records_its_inputs_too(tmp_path):
     write_table(tmp_path / "toy.npz")
     flags = [flag for flag in FROM_TABLE if "random" not in flag and "none" not in flag]

@@ -123,6 +123,7 @@ for umask in (0o022, 0o027, 0o002):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_names_are_claimed_in_order_and_free_again_where_no_run_was_made(tmp_path):
     results = tmp_path / "results"
     with ExitStack() as stack:
@@ -180,6 +181,7 @@ def test_a_file_system_without_locks_serves_as_well(tmp_path):
     assert not list(path.parent.glob("*.lock*"))
 
 
+@pytest.mark.long
 def test_a_claim_that_a_killed_process_left_goes_with_the_next_resume(tmp_path):
     write_plugin(tmp_path / "plug.py")
     assert nas(tmp_path, *SEARCH, "--name=r").returncode == 0

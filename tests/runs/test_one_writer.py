@@ -29,6 +29,7 @@ def wait_until(true, seconds=60.0):
         time.sleep(0.02)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("ending", "code"),
     [("sys.exit(7)", 7), ("raise KeyError(1)", 1), ("return 0.5", 0)],
@@ -50,6 +51,7 @@ if job.index == 2:
     assert nas(tmp_path, "report", "r").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["space", "searcher"])
 def test_a_child_that_any_other_code_of_the_user_forks_ends_too(tmp_path, place):
     fork = "if os.fork() == 0: sys.exit(0)"
@@ -85,6 +87,7 @@ class Steps:
     assert sum(e["event"] == "done" for e in read(tmp_path / "results/r/journal.jsonl")) == 4
 
 
+@pytest.mark.long
 def test_a_child_that_lives_on_keeps_no_lock(tmp_path):
     body = """
 if job.index == 2 and not os.path.exists("child"):
@@ -184,6 +187,7 @@ def test_a_relative_path_is_the_same_journal_wherever_the_process_goes(tmp_path,
     assert len(read(tmp_path / "j")) == 2
 
 
+@pytest.mark.long
 def test_a_deferred_fsync_that_fails_ends_the_search(tmp_path):
     write_plugin(tmp_path / "plug.py")
     line = one_error(nas(tmp_path, *SEARCH, **with_calls(tmp_path, FAILING_FSYNC)))
@@ -233,6 +237,7 @@ def test_a_failed_fsync_hides_no_error_that_is_on_its_way(tmp_path, monkeypatch)
         run.carry_out(lambda progress: None)
 
 
+@pytest.mark.long
 def test_a_running_search_is_refused_at_once_and_a_killed_one_goes_on(tmp_path):
     write_plugin(tmp_path / "plug.py", "import time\nif job.index == 2 and not os.path.exists('go'): time.sleep(60)")
     process = subprocess.Popen(command(*SEARCH), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL)

@@ -54,6 +54,7 @@ def handed_over(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", LOOKING[:1] + LOOKING[2:3])
 def test_looking_runs_no_plugin_of_a_journal(command, handed_over):
     nas(handed_over, *command.split())
@@ -70,6 +71,7 @@ def test_no_command_but_resume_runs_a_plugin_of_a_journal(handed_over):
         assert nas(handed_over, *command.split()).returncode in (0, 2), command
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["its folder", "another run", "the results", "a link", "relative"])
 def test_resume_refuses_a_plugin_that_came_with_the_folder(place, handed_over, tmp_path):
     run = handed_over / "results" / "r"

@@ -211,6 +211,7 @@ def test_where_the_searcher_has_nothing_left_what_is_there_is_promoted(name):
     assert result.reason == "exhausted"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lag", [1, 4, None])
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=12, deadline=None)
@@ -237,6 +238,7 @@ def test_the_laws_of_promotion(name, lag, data):
             assert origin.reward is not None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("inner", ["random", "evolution", "local"])
 @pytest.mark.parametrize("name", NAMES)
 def test_interrupted_after_any_event_and_resumed_the_search_is_the_same(name, inner):

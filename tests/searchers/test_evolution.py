@@ -123,6 +123,7 @@ def test_wrong_arguments_are_refused(args, message):
         make_searcher("evolution", SPACE, args)
 
 
+@pytest.mark.long
 def test_an_ask_is_quick_after_many_trials():
     space = space_of("nasnet")
     generator = rng(3)

@@ -118,6 +118,7 @@ def test_nearly_all_proposals_keep_a_tight_limit(searcher):
     assert len({t.key for t in results if t.status == "done"}) == sum(t.status == "done" for t in results)
 
 
+@pytest.mark.long
 def test_a_search_ends_with_a_front_of_reward_against_a_recorded_metric_and_macs():
     def evaluate(job):
         ops = [op for _, op in job.architecture.decisions.items()]

@@ -68,6 +68,7 @@ def first(space, context, seed):
     return searcher.ask(History([]), np.random.default_rng(seed)).architecture
 
 
+@pytest.mark.long
 def test_ties_are_broken_by_the_stream_of_the_search():
     space, context = scored(lambda a: float(a["a"] == 7))
     found = {first(space, context, seed) for seed in range(60)}

@@ -7,6 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = '''
 from functools import partial
@@ -71,6 +73,7 @@ def run(tmp_path: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_plugin_registers_whatever_the_toolkit_registers(tmp_path: Path) -> None:
     nas = partial(run, tmp_path)
     for what, name in (

@@ -59,13 +59,13 @@ if importlib.util.find_spec("optuna"):
 BUILT_IN.append("rank:params")
 
 
-THOROUGH = {"predictor"}
-"""These take longer over a proposal: their laws are for the long run."""
+QUICK = {"random", "evolution"}
+"""These are held to the laws in the quick run too, but for the slow ones."""
 
 
 def is_long(name, law):
-    """Return whether a searcher is held to a law in the long run only; local search never is."""
-    return (law in SLOW and name != "local") or name in THOROUGH
+    """Return whether a searcher is held to a law in the long run only."""
+    return law in SLOW or name not in QUICK
 
 
 def promises():
@@ -88,10 +88,12 @@ def test_where_nothing_is_left_to_choose_the_search_ends_by_itself(name):
     assert len(search.evaluated_trials) == 1
 
 
+@pytest.mark.long
 def test_a_searcher_that_keeps_all_laws_is_not_accused():
     check_searcher(Plain, strict=True)
 
 
+@pytest.mark.long
 def test_the_suite_is_quick_for_a_searcher_that_takes_20_ms_a_proposal():
     asked = itertools.count()
 
@@ -153,6 +155,7 @@ PLANTED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("law", "searcher", "words"), PLANTED, ids=[f"{law}-{s.__name__}" for law, s, _ in PLANTED])
 def test_a_planted_fault_is_caught_by_its_law(law, searcher, words):
     with pytest.raises(BrokenLaw, match=words) as caught:
@@ -187,6 +190,7 @@ def plugin(tmp_path: Path):
     return write
 
 
+@pytest.mark.long
 def test_the_order_of_hashes_is_caught_in_another_process_alone(plugin):
     path = plugin("planted-hashes", "hash(str(len(history))) % 100")
     check_law("purity", "planted-hashes", plugin=path)
@@ -194,6 +198,7 @@ def test_the_order_of_hashes_is_caught_in_another_process_alone(plugin):
         check_law("process", "planted-hashes")
 
 
+@pytest.mark.long
 def test_check_on_the_command_line_names_the_searcher_and_the_law_in_one_line(plugin, capsys):
     assert main(["check", str(plugin("planted-command", "hash(str(len(history))) % 100"))]) == 2
     out, error = capsys.readouterr()
@@ -209,6 +214,7 @@ def test_an_argument_without_a_default_is_asked_for(plugin):
     check_law("purity", "planted-needs", {"size": 3}, path)
 
 
+@pytest.mark.long
 def test_a_file_that_checks_itself_when_imported_starts_no_process_without_end(plugin):
     path = plugin("planted-checks", "1")
     path.write_text(path.read_text() + "\nimport nas.testing\nnas.testing.check_law('process', 'planted-checks')\n")
@@ -227,6 +233,7 @@ def test_wrong_names_are_refused():
         check_searcher("random", {"size": 3})
 
 
+@pytest.mark.long
 def test_the_suite_leaves_the_global_generators_as_they_were():
     random.seed(5)
     np.random.seed(5)

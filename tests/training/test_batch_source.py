@@ -44,6 +44,7 @@ def test_resident_batches_cover_the_epoch_and_leave_the_rest() -> None:
         assert labels.tolist() == [int(float(image.mean()) > 0) for image in x]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_folder_is_trained_on_while_it_is_read(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.data.streaming._workers", lambda *_: workers)

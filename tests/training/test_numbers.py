@@ -92,6 +92,7 @@ def test_a_training_is_the_one_written_by_hand(name: str) -> None:
     assert distance(trained(recipe), by_hand) < 2e-4
 
 
+@pytest.mark.long
 def test_no_number_is_without_effect() -> None:
     found = {name: trained(replace(BASE, **change)) for name, change in CHANGES.items()}
     names = list(found)

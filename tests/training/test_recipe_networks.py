@@ -64,6 +64,7 @@ def test_a_skeleton_without_either_is_told():
     assert not_applied(BOTH, graph) == ["aux_weight", "drop_path"]
 
 
+@pytest.mark.long
 def test_a_search_trains_with_heads_and_keeps_the_plain_network(tmp_path):
     rng = np.random.default_rng(0)
     data = {}

@@ -61,6 +61,7 @@ def test_older_processors_write_outside_their_memory_on_small_images_too() -> No
     assert safe_on_cpu(ON_CPU, strided(7, 14, kernel=3), 64, 1, "AVX2").channels_last
 
 
+@pytest.mark.long
 def test_gradients_that_this_processor_gets_wrong_are_not_computed(tmp_path: Path) -> None:
     # a network with such a convolution, trained under glibc's checks where there are some: a damaged block ends it
     code = """
@@ -79,6 +80,7 @@ for _ in range(6):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_a_search_on_grey_images_keeps_to_the_safe_order(tmp_path: Path) -> None:
     # images of one channel have both orders at once, and torch would take the other one for the whole network
     space = ("--space=nasnet", "--space-arg=nodes=2", "--width=2", "--depth=1")

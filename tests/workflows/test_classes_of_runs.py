@@ -185,6 +185,7 @@ def test_a_journal_with_strange_counts_is_refused_by_line(folder: Path, tmp_path
         read(tmp_path / "found/journal.jsonl")
 
 
+@pytest.mark.long
 @needs_onnx
 def test_an_onnx_file_says_how_it_is_used(command: Run, folder: Path, tmp_path: Path) -> None:
     for name, flag in (("outside", ""), ("inside", "--normalize --fold-bn")):
@@ -214,6 +215,7 @@ def test_an_onnx_file_says_how_it_is_used(command: Run, folder: Path, tmp_path: 
     assert np.abs(found[0] - found[1]).max() <= 1e-5 * np.abs(found[0]).max()
 
 
+@pytest.mark.long
 def test_every_other_format_normalizes_inside_too(command: Run, tmp_path: Path) -> None:
     command(
         "export trained --formats py,safetensors,pt2 --fold-bn --normalize -o {out}"

@@ -125,6 +125,7 @@ def test_a_training(ask):
     assert "epochs/" in text
 
 
+@pytest.mark.long
 def test_a_comparison_in_this_process_is_seen_at_work(ask):
     assert main(["compare", f"./{linear()}", "resnet20_cifar", *SHORT, "--name", "c"]) == 0
     folder = killed_after(number_of(Path("results/c"), "test_read", 3))

@@ -45,6 +45,7 @@ def of_ray(folder):
     return {**os.environ, watchdog.MARK: str(folder)}
 
 
+@pytest.mark.long
 def test_it_ends_what_belongs_to_the_folder_and_no_reader_of_it(start, tmp_path):
     folder, beside = tmp_path / "ray", tmp_path / "ray-of-another"
     folder.mkdir()
@@ -90,6 +91,7 @@ def test_a_driver_that_disconnects_lives_on(tmp_path):
     log.close()
 
 
+@pytest.mark.long
 def test_a_killed_driver_ends_it(start, tmp_path):
     folder = tmp_path / "ray"
     folder.mkdir()
@@ -127,6 +129,7 @@ def folder_of_ours():
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.long
 def test_a_folder_is_swept_when_its_driver_is_dead_and_not_before(start, folder_of_ours):
     code = "from pathlib import Path; from nas.core.locks import FileLock\n"
     code += f"lock = FileLock.take(Path({str(folder_of_ours / '.owner')!r})); {WAITS}"

@@ -99,6 +99,7 @@ def regular_pairs(rng: random.Random, count: int) -> int:
     return equal
 
 
+@pytest.mark.long
 def test_regular_graphs() -> None:
     assert 0 < regular_pairs(random.Random(7), 12) < 12
 
@@ -171,6 +172,7 @@ def forms(draw: Any, size: int = 6) -> NormalForm:
     return NormalForm(labels, inputs, tuple(flags[label] for label in labels))
 
 
+@pytest.mark.long
 @given(one=forms(), other=forms(), seed=st.integers(0, 99))
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_equal_exactly_when_isomorphic(one: NormalForm, other: NormalForm, seed: int) -> None:

@@ -68,6 +68,7 @@ def test_the_lecture_space_keeps_the_contract():
         space.with_args({"nodes": 0}).sample(np.random.default_rng(0))
 
 
+@pytest.mark.long
 def test_every_operation_is_chosen_and_networks_train():
     space, rng = SPACES["lecture"], np.random.default_rng(1)
     drawn = [space.sample(rng) for _ in range(40)]

@@ -62,6 +62,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_it_builds_at_its_own_size_and_comes_back_from_json(name: str) -> None:
     info = NETWORKS[name]

@@ -23,6 +23,7 @@ WIDER = ("ig_resnext101_32x16d", "ig_resnext101_32x32d", "ig_resnext101_32x48d")
 """Old names that timm now gives to the weights of a network of another width."""
 
 
+@pytest.mark.long
 def test_a_name_of_timms_is_the_network(tmp_path: Path) -> None:
     done = nas(tmp_path, "inspect", "mobilenetv2_100", "--json")
     assert done.returncode == 0, done.stderr

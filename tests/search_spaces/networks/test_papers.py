@@ -22,6 +22,7 @@ load_built_in()
 KRIZHEVSKY = ("vgg11_lrn", "alexnet_lecture", "alexnet_two_gpus", "zfnet")
 
 
+@pytest.mark.long
 def test_every_local_response_norm_has_its_papers_alpha_over_torchs_mean(tmp_path: Path) -> None:
     # Caffe's GoogLeNet: local_size 5, alpha 1e-4 (the default), beta 0.75, k 1, alpha divided by local_size
     for name, numbers in (("vgg11_lrn", "alpha=0.0005, k=2.0"), ("googlenet_paper", "")):

@@ -49,6 +49,7 @@ def check_json(name: str, architecture: Architecture, graph: Graph) -> None:
     assert SPACES[name].key(trace) == SPACES[name].key(architecture)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WIDTHS)
 def test_15_random_architectures(name: str) -> None:
     for seed in range(15):

@@ -91,6 +91,7 @@ def _stuck(args, monkeypatch):
     return mutations
 
 
+@pytest.mark.long
 def test_a_search_that_is_stuck_looks_elsewhere_every_second_time(monkeypatch):
     mutations = _stuck({"starts": 4, "patience": 6}, monkeypatch)
     # the seventh result is the sixth after the best
@@ -98,6 +99,7 @@ def test_a_search_that_is_stuck_looks_elsewhere_every_second_time(monkeypatch):
     assert [bool(count) for count in mutations[7:]] == [False, True, False, True, False, True, False]
 
 
+@pytest.mark.long
 def test_without_patience_it_never_does(monkeypatch):
     assert all(_stuck({"starts": 4, "patience": 0}, monkeypatch)[4:])
 

@@ -189,6 +189,7 @@ def test_equal_points_have_no_distance_whatever_rounding_leaves():
     assert np.allclose(found, exact)
 
 
+@pytest.mark.long
 def test_the_number_of_threads_changes_no_bit_of_a_proposal_s_promise():
     script = """
 import numpy as np

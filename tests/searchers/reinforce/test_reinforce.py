@@ -51,6 +51,7 @@ def failing_total(architecture):
     return None if total(architecture) % 4 == 3 else total(architecture)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ppo", [False, True])
 def test_it_finds_the_optimum_of_a_separable_space_that_random_search_misses(ppo):
     found = sum(max(t.reward for t in search(NUMBERS, total, 120, seed, ppo=ppo)) == 15.0 for seed in range(5))
@@ -189,6 +190,7 @@ def same(space, results, used, **args):
     return proposal
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("args", [{}, {"ppo": True}, {"hidden": 8, "entropy": 0.0}, {"memory": 0, "half_life": 0}])
 def test_a_searcher_answers_for_the_history_it_is_given(args):
     long, other = (search(NUMBERS, failing_total, 40, seed, **args) for seed in (1, 2))
@@ -227,6 +229,7 @@ sys.stdout.write(repr(([t.proposal for t in results], proposal)))
 """
 
 
+@pytest.mark.long
 def test_fresh_processes_with_any_number_of_threads_propose_the_same():
     outputs = []
     for threads in ("1", "3"):
@@ -240,6 +243,7 @@ def test_fresh_processes_with_any_number_of_threads_propose_the_same():
     assert "logp" in outputs[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "reward",
     [
@@ -329,6 +333,7 @@ def test_with_a_cache_and_without_the_proposals_are_the_same(often, tmp_path, mo
     assert [t.proposal for t in again] == [t.proposal for t in search(NUMBERS, failing_total, 50, ppo=ppo)]
 
 
+@pytest.mark.long
 def test_a_cache_that_is_damaged_is_ignored(often, tmp_path):
     results = search(NUMBERS, total, 30, searcher=with_cache(tmp_path))
     (path,) = tmp_path.iterdir()

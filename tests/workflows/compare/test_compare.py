@@ -158,6 +158,7 @@ def test_a_comparison_that_ctrl_c_has_ended_early_says_so(files, monkeypatch):
     assert main(["resume", "c"]) == 0
 
 
+@pytest.mark.long
 def test_a_killed_comparison_goes_on_from_any_event(files):
     whole = compare("./linear.json", "./narrow.json", *SHORT, "--ensemble", "2")
     lines = (files / "results/c/journal.jsonl").read_text().splitlines(keepends=True)

@@ -173,6 +173,7 @@ def test_a_search_that_was_random_has_nothing_to_be_compared_with(results, capsy
     assert "run 'chance' is a random search itself" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_latency_is_a_median_and_leaves_no_trace():
     graph = NETWORKS["resnet20_cifar"].build((3, 32, 32), 10)
     before = torch.random.get_rng_state(), torch.get_num_threads()

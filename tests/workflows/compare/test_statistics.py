@@ -67,6 +67,7 @@ def test_a_difference_is_reported_where_interval_and_students_test_agree(seeds):
         assert (c.p <= 0.05) == (outside and stats.ttest_1samp(d, 0).pvalue <= 0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_the_tails_are_right_where_corrections_look(seeds):
     rng = np.random.default_rng(seeds)
@@ -189,6 +190,7 @@ def test_holms_correction_lies_between_none_and_bonferronis(values):
     assert [corrected[i] for i in order] == sorted(corrected)
 
 
+@pytest.mark.long
 def test_holm_keeps_the_chance_of_any_false_report_at_5_percent():
     rng = np.random.default_rng(3)
     reports = 0

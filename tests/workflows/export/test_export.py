@@ -137,6 +137,7 @@ def test_every_format_computes_the_network_where_this_project_is_not(
     assert ("| batch norms | 14 of 15 folded; as trained: " in card) == ("--fold-bn" in flags)
 
 
+@pytest.mark.long
 def test_the_trained_weights_of_a_run_reach_its_score(nas_command: Nas, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     told = nas_command(f"digits --formats safetensors --fold-bn -o {out}")
@@ -158,6 +159,7 @@ def test_the_trained_weights_of_a_run_reach_its_score(nas_command: Nas, folder: 
     assert measure(module, splits.test, images).accuracy == pytest.approx(scores[0], abs=0.3)  # folded
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("failed", [False, True], ids=["out of order", "the first seed failed"])
 def test_the_accuracy_of_weights_is_that_of_their_own_seed(folder: Path, tmp_path: Path, failed: bool) -> None:
     shutil.copytree(folder / "results/digits", tmp_path / "digits")
@@ -247,6 +249,7 @@ def slightly_other(network: Network) -> Network:
     return changed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["safetensors", "pt2", pytest.param("onnx", marks=needs_onnx)])
 @pytest.mark.parametrize("fold", [False, True])
 def test_wrong_weights_in_a_file_are_found_and_nothing_is_left(
@@ -377,6 +380,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.long
 def test_a_missing_package_is_one_line_and_the_default_does_without(
     nas_command: Nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

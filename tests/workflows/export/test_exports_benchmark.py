@@ -17,7 +17,7 @@ def test_a_network_and_a_cell_in_every_format(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     exports = importlib.import_module("exports")
     assert (len(exports.SIZES), len(exports.CELLS)) == (20, 20)
-    assert exports.main(["--only", "shufflenet_v2_x1_0", "lecture-0"]) == 0
+    assert exports.main(["--only", "resnet20_cifar", "nb201-3"]) == 0
     table = capsys.readouterr().out
-    assert table.count("| lecture-0 |") == table.count("| shufflenet_v2_x1_0 |") == 1
+    assert table.count("| nb201-3 |") == table.count("| resnet20_cifar |") == 1
     assert "2 graphs" in table

@@ -213,6 +213,7 @@ def test_a_wish_goes_before_the_table() -> None:
     assert plan(GRAPH, 10_000, FinetuneOptions("little", factor=math.pi)).factor == math.pi
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "squeezenet1_1", "googlenet", "densenet121", "DARTS_V2"])
 def test_families_have_stages_and_an_earlier_one(name: str) -> None:
     graph = transferred(name, Task("t", (3, 96, 96), 10), None, None).graph.pruned()
@@ -336,6 +337,7 @@ def test_images_of_another_place_are_another_dataset(results: Path, tmp_path: Pa
     assert "head.classifier.weight" not in other.tensors
 
 
+@pytest.mark.long
 def test_a_stopped_tuning_goes_on_with_the_same_bits(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.training.trainer.SAVE_EVERY", 0.0)
     monkeypatch.setattr("nas.training.train_step.CHECK_EVERY", 1)

@@ -97,6 +97,7 @@ def test_a_grid_of_another_network_is_refused(tmp_path: Path) -> None:
         GridSearchRun.resume(tmp_path / "run", lambda settings, task: _cell(16, 2).subject)
 
 
+@pytest.mark.long
 def test_the_command_searches_the_grid_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = ["--results-dir", str(tmp_path)]
     words = ["scale", FOUND, "--search", "--dataset", "digits", "--width", "4", "--depth", "1", "--epochs", "1"]

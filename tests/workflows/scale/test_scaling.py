@@ -118,6 +118,7 @@ def test_members_by_one_dimension_have_equal_macs(name: str, by: str) -> None:
             assert {n for n in own if changed[n] != own[n]} <= {by}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", ["depth", "width", "resolution"])
 def test_no_other_coefficient_comes_nearer_to_the_macs(by: str) -> None:
     scaler = _cell()

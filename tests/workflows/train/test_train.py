@@ -72,6 +72,7 @@ def test_a_training_leaves_weights_summary_and_report(tmp_path: Path, capsys: py
     assert (found.accuracy, found.top5) == (trained["top1"], trained["top5"])
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("often")
 def test_a_stopped_training_goes_on_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path, "--epochs", "3", "--name", "whole")
@@ -237,6 +238,7 @@ def folder_of_images(root: Path, side: int = 48) -> Path:
     return root
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dataset", ["folder", "imagenet"])
 def test_cells_are_transferred_within_a_budget(dataset: str, tmp_path: Path) -> None:
     data = folder_of_images(tmp_path / "data")
@@ -332,7 +334,7 @@ def test_a_transfer_tests_smaller_images_as_they_are() -> None:
 @pytest.mark.long
 def test_two_workers_on_ray_survive_the_death_of_one_and_of_the_driver(tmp_path: Path) -> None:
     where = ["--results-dir", str(tmp_path)]
-    options = [*TINY, "--epochs", "60", "--workers", "2", "--name", "two"]
+    options = [*TINY, "--epochs", "30", "--workers", "2", "--name", "two"]
     folder = tmp_path / "two"
     process = started("import sys; ", "train", "resnet18", *options, *where)
     wait_for_epochs(folder, 2, process)
@@ -349,6 +351,6 @@ def test_two_workers_on_ray_survive_the_death_of_one_and_of_the_driver(tmp_path:
     error = process.communicate(timeout=300)[1]
     assert process.returncode == 0, error.decode()
     summary = json.loads((folder / "summary.json").read_text())
-    assert (summary["status"], summary["epochs"], summary["begins"], summary["test_reads"]) == ("finished", 60, 2, 1)
+    assert (summary["status"], summary["epochs"], summary["begins"], summary["test_reads"]) == ("finished", 30, 2, 1)
     assert summary["groups_lost"] == 1
     assert summary["top1"] > 15

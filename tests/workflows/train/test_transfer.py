@@ -74,6 +74,7 @@ PUBLISHED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "depth", "width", "macs", "widest"), PUBLISHED)
 def test_published_cells_in_the_mobile_setting(name: str, depth: int, width: int, macs: int, widest: int) -> None:
     found = resolve(name, SizeOptions(IMAGENET.input_shape, 1000)).scalable
@@ -126,6 +127,7 @@ def test_the_stem_depends_on_the_image(name: str, task: Task, first: int) -> Non
     assert (found.params, found.macs) == macs_of(transferred(name, task, 16, 1, aux=False).graph)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("space", ["nasnet", "darts", "nb201", "nb101", "lecture"])
 @pytest.mark.parametrize("task", [SMALL, TINY, IMAGENET])
 def test_cells_of_every_space_are_rebuilt(space: str, task: Task, tmp_path: Path) -> None:
