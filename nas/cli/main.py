@@ -24,8 +24,8 @@ from nas.errors import LINE_LIMIT, ClusterError, ConfigError, NasError, one_line
 
 DESCRIPTION = f"""\
 Find a neural network for images: search, resume, status, report; inspect, draw and export networks.
-Without a command, 'search' runs; without flags it searches NASNet cells on the dataset {DEFAULT_DATASET} and
-compares the winner with random search and a handcrafted ResNet."""
+Without a command, 'search' runs; without flags it searches networks of one size on the dataset {DEFAULT_DATASET} and
+compares the winner with random search and the best of five handcrafted families of that size."""
 MODULES = ("search", "runs", "network", "list", "check", "compare", "export", "convert", "finetune", "scale", "train")
 """In the order of the help: the modules of ``nas.cli`` that have commands."""
 ALIASES = {"study": "export-optuna"}

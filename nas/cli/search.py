@@ -11,15 +11,11 @@ from nas.cli.flags import grace_flag, results_flag, setting_flags, settings_of
 from nas.core.activity import doing
 from nas.core.files import read_toml
 from nas.core.options import settings_of as all_settings
-from nas.core.values import Json
 from nas.engine.config import RunConfig, RunOptions
 from nas.executors.config import INLINE
 
 if TYPE_CHECKING:
     from nas.engine.assemble import SearchParts
-
-PRESET: Json = {"space_args": {"nodes": 3}, "width": 8, "depth": 1}
-"""Settings of the default space where the user names none: a few minutes on two cores."""
 
 
 def register(command: Any) -> None:
@@ -46,6 +42,7 @@ def search(options: argparse.Namespace) -> int:
     from nas.cli.runs import SearchKind
     from nas.core.plugins import load_plugins
     from nas.engine.assemble import with_defaults
+    from nas.engine.preset import preset
     from nas.engine.run import SearchRun
     from nas.engine.start_points import start_architecture
     from nas.models.resolve import each_of
@@ -68,9 +65,8 @@ def search(options: argparse.Namespace) -> int:
         if name in given and given[name] != settings.get(name):
             settings = {key: value for key, value in settings.items() if key != args}
     if "space" not in settings and "space" not in given:
-        settings = {**PRESET, **settings}
-        if {"budget_macs", "budget_params"} & {*settings, *given} and "width" not in given:
-            settings.pop("width")  # a budget chooses it
+        load_plugins(given.get("plugins") or settings.get("plugins") or ())
+        settings = {**preset({**settings, **given}), **settings}
     for name, value in given.items():
         settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
 

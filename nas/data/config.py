@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nas.core.options import MOST_SIDE, Config, option
 from nas.core.values import Json, Task
 
-DEFAULT_DATASET = "digits"
+DEFAULT_DATASET = "fashion-mini"
 """What is trained on where no dataset is named."""
 ALIASES = {"imagenet": ("folder", 224)}
 """Names of data as users say them: the dataset and the side of its images."""

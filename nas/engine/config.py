@@ -50,7 +50,9 @@ class SpaceConfig(Config):
     """What is searched, and the size at which its architectures are built."""
 
     name: str = option(
-        "nasnet", "search space (see: list spaces); unnamed with nodes=3 at width 8, depth 1", name="space"
+        "macro",
+        "search space (see: list spaces); unnamed a short search of networks of one size (see: docs/budgets.md)",
+        name="space",
     )
     args: dict[str, Any] = _arguments("space", "nodes=5")
     width: int | None = option(None, "channels of the first stage, or what the space counts; default its own", least=1)
@@ -283,7 +285,9 @@ def config_of(header: Mapping[str, Any], name: str, events: Sequence[Mapping[str
     if header.get("kind"):
         raise ConfigError(f"run '{name}' is no search, it was made by nas {header['kind']}; see nas report {name}")
     if "config" in header:  # journals of earlier versions may leave out what had a default
-        config = RunConfig.from_json({**EPOCHS, "lag": 1, **header["config"]}, f"journal of '{name}'")
+        config = RunConfig.from_json(
+            {**EPOCHS, "lag": 1, "space": "nasnet", **header["config"]}, f"journal of '{name}'"
+        )
     else:
         config = _of_study(header.get("study"), name)
     trials = [event["trials"] for event in events if event["event"] == "budget"]
