@@ -1,10 +1,9 @@
-"""The search of a user who names no space: shapes at one budget of MACs, briefly trained, and what the settings follow."""
+"""The search of a user who names no space: shapes at one budget of MACs, briefly trained."""
 
 from __future__ import annotations
 
 from nas.core.values import Json, Task
 from nas.data.config import DEFAULT_DATASET, DataConfig, actual_dataset
-from nas.engine.config import NONE
 from nas.schedulers.rungs import ETA
 
 MACS_A_VALUE, LEAST_MACS = 1_000, 1_000_000
