@@ -35,7 +35,7 @@ from nas.runs.journal import MemoryJournal
 from nas.searchers import make_searcher
 from nas.space import Space
 from nas.tables.benchmark_table import Table, load_table
-from nas.types import Context
+from nas.types import Context, EarlierRun, Trial
 
 PUBLISHED = {
     "nb201": {"random": "93.70 ± 0.36", "reinforce": "93.85 ± 0.37", "evolution": "93.92 ± 0.30"},
@@ -74,21 +74,25 @@ class Bench:
         self.reward, self.score = COLUMNS[space.name]
         self.prepare = cached(make_prepare(space, DEFAULT_TASK, None, None, Known(table)))
 
-    def curve(self, searcher: str, trials: int, seed: int) -> Curve:
+    def curve(self, searcher: str, trials: int, seed: int, earlier: tuple[EarlierRun, ...] = ()) -> Curve:
         """Search until ``trials`` queries are spent."""
-        epochs = EPOCHS[self.space.name]
-        ledger = Ledger()
-        evaluator = TableEvaluator(self.table, self.reward, self.dataset)
-        made = make_searcher(searcher, self.space, {}, Context(self.prepare, epochs, trials))
-        settings = Settings(DEFAULT_TASK, trials, epochs, seed)
-        Loop(made, self.prepare, InlineExecutor(evaluator), MemoryJournal(), ledger, settings).run()
-        done = [t for t in ledger.trials if t.status == "done"]
+        done = self.search(searcher, trials, seed, earlier)
         scores = self.table.column(self.score, self.dataset)
         return Curve(
             [t.reward for t in done],
             [float(scores[self.table.row(t.architecture, t.key)]) for t in done],
             np.cumsum([t.metrics.seconds for t in done]).tolist(),
         )
+
+    def search(self, searcher: str, trials: int, seed: int, earlier: tuple[EarlierRun, ...] = ()) -> list[Trial]:
+        """Return the evaluated trials of a search that learns from ``earlier`` ones."""
+        epochs = EPOCHS[self.space.name]
+        ledger = Ledger()
+        evaluator = TableEvaluator(self.table, self.reward, self.dataset)
+        made = make_searcher(searcher, self.space, {}, Context(self.prepare, epochs, trials, earlier=earlier))
+        settings = Settings(DEFAULT_TASK, trials, epochs, seed)
+        Loop(made, self.prepare, InlineExecutor(evaluator), MemoryJournal(), ledger, settings).run()
+        return [t for t in ledger.trials if t.status == "done"]
 
     def final_score(self, searcher: str, trials: int, seed: int) -> float:
         """Return the final score after ``trials`` queries."""

@@ -329,6 +329,22 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class EarlierRun:
+    """What an earlier search found of the same space, on these images or on others."""
+
+    name: str
+    """The name of the run."""
+    architectures: tuple[Architecture, ...]
+    """What it evaluated."""
+    rewards: tuple[float, ...]
+    """The reward of each; their unit is that of the earlier search."""
+
+    def __post_init__(self) -> None:
+        if len(self.architectures) != len(self.rewards) or not all(map(math.isfinite, self.rewards)):
+            raise SpaceError(f"earlier run '{self.name}': there must be one finite reward for each architecture")
+
+
+@dataclass(frozen=True)
 class Context:
     """What a searcher may know of the search besides its space; all of it is fixed while the search runs.
 
@@ -336,7 +352,8 @@ class Context:
     ``trials`` the search's (None: unknown). Networks over ``max_params`` or ``max_macs`` are refused when proposed.
     ``cache`` is a folder for what may be deleted at any time and only saves work (None: keep nothing). ``scores`` tells
     what is known of an architecture without evaluating it, by name: zero-cost scores and a table's; by default those of
-    ``prepare`` alone. It may take some hundredths of a second for one that it was not asked before.
+    ``prepare`` alone. It may take some hundredths of a second for one that it was not asked before. ``earlier`` is what
+    searches before this one found of the space.
     """
 
     prepare: Callable[[Architecture], Candidate]
@@ -346,6 +363,7 @@ class Context:
     max_macs: int | None = None
     cache: Path | None = None
     scores: Callable[[Architecture], Mapping[str, float]] = None  # type: ignore[assignment]
+    earlier: tuple[EarlierRun, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scores is None:

@@ -14,6 +14,7 @@ from nas.data.config import DEFAULT_DATASET, actual_dataset, default_threads
 from nas.data.streaming import ImageStream
 from nas.engine.candidate_scores import CandidateScores, visible_scores
 from nas.engine.config import AUTO_SCORES, EPOCHS, NONE, RunConfig, RunOptions, flag
+from nas.engine.earlier_runs import learned_from
 from nas.engine.executor_factory import default_lag, final_executor, trial_executor
 from nas.engine.loop import Settings
 from nas.engine.prepare import Prepare, cached, make_prepare
@@ -39,7 +40,7 @@ from nas.tables.benchmark_table import Table, load_table
 from nas.training.config import AUTO_PRECISION, NamedRecipe
 from nas.training.published_recipes import check_fit
 from nas.training.recipe import Recipe, default_recipe
-from nas.types import Architecture, Context, Evaluator, Executor, Searcher
+from nas.types import Architecture, Context, EarlierRun, Evaluator, Executor, Searcher
 from nas.zero_cost import DEFAULT_SCORES, check_scores
 
 CACHE = "cache"
@@ -104,6 +105,8 @@ class SearchParts:
     table: Table | None = None
     start: tuple[Architecture, ...] = ()
     """The first proposals."""
+    earlier: tuple[EarlierRun, ...] = ()
+    """What earlier searches found."""
 
 
 def with_defaults(options: RunOptions) -> RunConfig:
@@ -177,10 +180,12 @@ def build_search(
     start: Sequence[Architecture] = (),
     folder: Path | None = None,
     objects: UserObjects | None = None,
+    earlier: Sequence[EarlierRun] = (),
 ) -> SearchParts:
     """Build and check every part that ``config`` names, for the run in ``folder``; ``objects`` stand in for names.
 
-    ``start`` are the first proposals as a journal holds them; without, they are read from what ``config`` names.
+    ``start`` are the first proposals and ``earlier`` what other searches found, as a journal holds them; without, they
+    are read from what ``config`` names.
     """
     own = objects or UserObjects()
     load_plugins(config.plugins)
@@ -220,10 +225,11 @@ def build_search(
     computes = names or ranked_by(config.searcher.name) is not None
     recorded = scores.recorded(prepare, config.constraints.params, config.constraints.macs) if computes else prepare
     searcher = own.searcher
+    earlier = tuple(earlier) or learned_from(config, space, own.searcher is not None)
     if searcher is None:
         first = config.trials - config.finalists.count
         seen = visible_scores(scores, config.searcher.name, config.table.scores)
-        context = Context(cached(plain), config.train.epochs, first, limits.params, limits.macs, cache, seen)
+        context = Context(cached(plain), config.train.epochs, first, limits.params, limits.macs, cache, seen, earlier)
         with naming(f"searcher '{config.searcher.name}'"):
             searcher = make_searcher(config.searcher.name, space, config.searcher.args, context)
         _check_objectives(config)
@@ -278,6 +284,7 @@ def build_search(
         lag=config.lag or None,
         table=table,
         start=start,
+        earlier=earlier,
     )
 
 

@@ -78,8 +78,15 @@ class SearcherConfig(Config):
         metavar="NAME,...",
     )
 
+    learn_from: tuple[str, ...] = option(
+        tuple,
+        "earlier searches of this space, by name or folder: the predictor learns how far what they found holds here",
+        metavar="RUN,...",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "learn_from", _separated(self.learn_from))
         names = _separated(self.zero_cost)
         if len(names) > 1 and {NONE, AUTO_SCORES} & set(names):
             raise ConfigError(f"--zero-cost is names of scores, auto or none, found {','.join(names)}")

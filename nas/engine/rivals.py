@@ -52,6 +52,7 @@ def searches_below(config: RunConfig, ledger: Ledger) -> dict[str, RunConfig]:
     alike = config.changed(
         searcher_args=None,
         start_from=None,
+        learn_from=None,
         baseline=NONE,
         against=None,
         final_seeds=0,

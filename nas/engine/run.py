@@ -13,6 +13,7 @@ from nas.core.values import Json, Task, Value
 from nas.engine.assemble import CACHE, SearchParts, UserObjects, build_search, with_defaults, with_precision
 from nas.engine.comparison import compared_networks, final_runner, measure_latencies
 from nas.engine.config import PLACES, PYTHON, RunConfig, RunOptions, config_of, objects_of
+from nas.engine.earlier_runs import earlier_from_json, earlier_json
 from nas.engine.executor_factory import LOGS
 from nas.engine.loop import MAX_DEATHS, Ledger, Loop, fold
 from nas.engine.observers import Checkpoints, ProgressTracker
@@ -98,6 +99,8 @@ class SearchRun:
             header["precision"] = precision
         if parts.start:
             header["start"] = [architecture.to_json() for architecture in parts.start]
+        if parts.earlier:
+            header["earlier"] = earlier_json(parts.earlier)
         if own.names():
             header["objects"] = own.names()
         if own.task is not None:
@@ -148,7 +151,7 @@ class SearchRun:
             if config.executor.name == RAY:
                 (folder / LOGS).mkdir(exist_ok=True)
             start = [Architecture.from_json(data) for data in events[0].get("start", [])]
-            parts = build_search(config, start, folder, own)
+            parts = build_search(config, start, folder, own, earlier_from_json(events[0].get("earlier", [])))
             ledger = fold(events, parts.lag)
             for trial in ledger.trials:
                 if trial.scores:  # what a journal holds is not computed again

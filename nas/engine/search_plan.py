@@ -110,9 +110,11 @@ def _searched(config: RunConfig, parts: SearchParts) -> str:
     under = "" if config.scheduler.name == NONE else f" under {config.scheduler.name}"
     second = f", the best {config.finalists.count} again for {config.finalist_epochs}" if config.finalists.count else ""
     first = f", beginning with {', '.join(config.searcher.start_from)}" if parts.start else ""
+    earlier = ", ".join(f"{run.name} ({count(len(run.rewards), 'architecture')})" for run in parts.earlier)
+    learned = f", learning from {earlier}" if earlier else ""
     return (
         f"search: {count(config.trials, 'trial')}{epochs}{second} in space {space.name}{f' ({args})' if args else ''}, "
-        f"{points}; searcher {config.searcher.name}{under}{first}"
+        f"{points}; searcher {config.searcher.name}{under}{first}{learned}"
     )
 
 

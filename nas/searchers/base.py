@@ -34,6 +34,11 @@ class SearcherInfo:
         return (inspect.getdoc(self.make) or "").split("\n")[0]
 
     @property
+    def learns_from_earlier(self) -> bool:
+        """Whether it makes use of :attr:`nas.types.Context.earlier`: its class says so."""
+        return bool(getattr(self.make, "learns_from_earlier", False))
+
+    @property
     def args(self) -> dict[str, Value]:
         """The searcher's arguments and their defaults."""
         # the space comes first, for a family the member follows; what a family takes besides depends on the member

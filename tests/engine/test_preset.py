@@ -47,7 +47,6 @@ def test_nothing_set_is_a_whole_search_with_rivals():
         ({"evaluator": "mine"}, EPOCHS | {"scheduler", "budget_macs", "finalists", "trials"}),
         ({"table": "some.npz"}, EPOCHS | {"scheduler", "budget_macs", "finalists", "trials"}),
     ],
-    ids=str,
 )
 def test_what_is_set_takes_what_belongs_to_it(given, absent):
     assert not absent & preset(given).keys()

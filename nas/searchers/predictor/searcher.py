@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import cycle
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from nas.errors import ConfigError
 from nas.searchers.base import Fold, register_searcher, whole
 from nas.searchers.offspring import Archive, Offspring
 from nas.searchers.predictor import gaussian_process as gp
+from nas.searchers.predictor.earlier import EarlierScores
 from nas.searchers.predictor.observations import SCORES, Encoded, Observations
 from nas.searchers.predictor.portfolio import ALL, AT_RANDOM, first_of
 from nas.space import Space
@@ -30,6 +32,8 @@ REMEMBERED = 2_048
 """The number of encodings that are kept, 21 kB each."""
 TURNS = (ALL, AT_RANDOM, "synflow", AT_RANDOM, "naswot", AT_RANDOM, "macs", AT_RANDOM)
 """The rankings that propose in turn before the model does; every second proposal shows it what they do not like."""
+EARLIER = (ALL, AT_RANDOM)
+"""The same where earlier searches say more than rankings do."""
 COSTS = ("params", "macs")
 TRUSTED = 0.1
 """The share of the kernel that scores must have for candidates to be scored; by chance it is a fifth."""
@@ -67,11 +71,16 @@ class PredictorSearcher:
     size. The first ``starts`` proposals are random; each later one is the best of ``candidates`` mutations of the best
     trials and of a quarter as many random architectures.
 
+    What earlier searches of the space found is taken for one more score each: it proposes every second of the first,
+    and how far the model trusts it later is learned.
+
     With ``scores`` what zero-cost scores say is one more encoding, and every second of the first proposals is what a
     ranking by one of them puts first. Candidates have scores computed as long as the model trusts them. When
     ``patience`` proposals in a row were no improvement, every second one is the best of random architectures alone,
     until there is one; 0 is never.
     """
+
+    learns_from_earlier = True
 
     def __init__(
         self,
@@ -89,6 +98,8 @@ class PredictorSearcher:
         if not isinstance(scores, bool):
             raise ConfigError(f"searcher 'predictor': scores must be true or false, found {scores!r}")
         self._scores = context.scores if scores and context is not None else None
+        self._runs = () if context is None else context.earlier
+        self._earlier: EarlierScores | None = None
         self._offspring = Offspring(space, context)
         self._fold = Fold(_State, _step)
         self._encoded: Callable[[Architecture], Encoded] = lru_cache(REMEMBERED)(self._encode)
@@ -97,6 +108,9 @@ class PredictorSearcher:
     def ask(self, history: History, rng: np.random.Generator) -> Proposal:
         """Return what a ranking or chance says at first, then the most promising candidate."""
         state = self._fold(history)
+        if self._runs and self._earlier is None:
+            with gp.one_thread():
+                self._earlier = EarlierScores(self._runs, self._encoded)
         # too little is known for a model, or all rewards are equal: nothing could be told apart
         known = _selection(state.scored)
         count = len(state.scored) + len(history.pending)
@@ -107,6 +121,8 @@ class PredictorSearcher:
             pool = self._pool(state, history, rng, trusted=encoded is self._scored)
             if not pool:
                 return Proposal(self._offspring.random(state.archive, history, rng))
+            if self._earlier is not None and encoded is self._scored:
+                self._earlier(pool)  # of all at once, which is faster
             observations = Observations(encoded, [t.architecture for t in known])
             targets = gp.normal_scores([t.reward for t in known])
             waiting = [t.architecture for t in history.pending]
@@ -120,30 +136,47 @@ class PredictorSearcher:
     def _start(self, state: _State, turn: int, history: History, rng: np.random.Generator) -> Architecture:
         """Return a random architecture, or the first of many by the ranking whose turn it is."""
         chance = partial(self._offspring.random, state.archive, history, rng)
-        if self._scores is None or TURNS[turn % len(TURNS)] == AT_RANDOM:
+        turns = TURNS if self._earlier is None else EARLIER
+        if not self._informed or turns[turn % len(turns)] == AT_RANDOM:
             return chance()
         pool: dict[str, Architecture] = {}
-        self._collect(pool, self._candidates, partial(self._space.sample, rng), state, history)
+        if self._earlier is not None:
+            best = self._earlier.best
+            self._collect(pool, len(best), cycle(best).__next__, state, history)
+            self._collect(pool, len(pool) + self._candidates, partial(self._child, best, rng), state, history)
+        self._collect(pool, len(pool) + self._candidates, partial(self._space.sample, rng), state, history)
         if not pool:
             return chance()
-        found = first_of([self._ranked(candidate) for candidate in pool.values()], TURNS[turn % len(TURNS)])
-        return chance() if found is None else list(pool.values())[found]
+        candidates = list(pool.values())
+        if self._earlier is not None:
+            scores = self._earlier(candidates)
+        else:
+            scores = [self._ranked(candidate) for candidate in candidates]
+        found = first_of(scores, turns[turn % len(turns)])
+        return chance() if found is None else candidates[found]
+
+    @property
+    def _informed(self) -> bool:
+        """Whether anything but the space says something of an architecture before it is evaluated."""
+        return self._scores is not None or self._earlier is not None
 
     def _ranked(self, architecture: Architecture) -> dict[str, float]:
         """Return what a ranking sees of an architecture."""
         encoded = self._scored(architecture)
         return {**encoded.scores, **{name.removeprefix("log "): size for name, size in encoded.costs.items()}}
 
+    def _child(self, parents: Sequence[Architecture], rng: np.random.Generator) -> Architecture:
+        """Return a parent that is mutated once, and now and then once more."""
+        child = self._space.mutate(parents[int(rng.integers(len(parents)))], rng)
+        while rng.random() < AGAIN:
+            child = self._space.mutate(child, rng)
+        return child
+
     def _pool(self, state: _State, history: History, rng: np.random.Generator, trusted: bool) -> list[Architecture]:
         """Return new candidates of different keys: mutations of the best trials, and random ones."""
-        best = sorted(state.scored, key=_by_reward)[:PARENTS]
+        best = [trial.architecture for trial in sorted(state.scored, key=_by_reward)[:PARENTS]]
         found: dict[str, Architecture] = {}
-
-        def mutation() -> Architecture:
-            child = self._space.mutate(best[int(rng.integers(len(best)))].architecture, rng)
-            while rng.random() < AGAIN:
-                child = self._space.mutate(child, rng)
-            return child
+        mutation = partial(self._child, best, rng)
 
         # mutations exploit, random architectures explore: a quarter as many
         sample, many = partial(self._space.sample, rng), self._candidates
@@ -179,7 +212,7 @@ class PredictorSearcher:
 
     def _model(self, state: _State) -> tuple[Callable[[Architecture], Encoded], gp.Ensemble]:
         """Return how architectures are encoded, with their scores or without them, and the ensemble of that."""
-        if self._scores is not None:
+        if self._informed:
             alive, ensemble = self._ensemble(state, self._scored)
             if SCORES in alive and ensemble.share(alive.index(SCORES)) >= TRUSTED:
                 return self._scored, ensemble
@@ -212,7 +245,10 @@ class PredictorSearcher:
         return Encoded(encode(self._space, architecture), {**prepared.scores, **costs}, {})
 
     def _encode_with_scores(self, architecture: Architecture) -> Encoded:
-        plain, scores = self._encoded(architecture), self._scores(architecture)  # type: ignore[misc]
+        plain = self._encoded(architecture)
+        scores = {} if self._scores is None else dict(self._scores(architecture))
+        if self._earlier is not None:
+            scores |= self._earlier([architecture])[0]
         costs = {name: size for name, size in plain.costs.items() if name not in scores}
         return Encoded(plain.vectors, costs, {name: score for name, score in scores.items() if name not in COSTS})
 
