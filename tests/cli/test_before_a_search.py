@@ -46,7 +46,10 @@ def mine(job):
     return job.architecture.decisions["channels"] / 509
 """
 MINE = "--space channels --evaluator mine --trials 3 --searcher random --baseline none"
-TRAINED = "--space nb201 --depth 1 --width 2 --trials 2 --epochs 1 --train-images 60 --baseline none --final-seeds 0"
+TRAINED = (
+    "--dataset digits --space nb201 --depth 1 --width 2 --trials 2 --epochs 1 --train-images 60 --baseline none "
+    "--final-seeds 0"
+)
 
 
 @pytest.fixture

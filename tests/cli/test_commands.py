@@ -21,6 +21,7 @@ from wrong_files import EDGES, GRAPH, OPERATIONS, SPACE_PLUGIN
 from nas.cli.main import build_parser, main
 from nas.engine.assemble import with_defaults
 from nas.engine.config import RunOptions
+from nas.engine.preset import preset
 from nas.runs.journal import read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,10 +109,12 @@ def test_the_help_imports_nothing_heavy_and_answers_within_half_a_second():
 def test_the_help_says_what_is_searched_without_flags(capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["--help"])
-    config = with_defaults(RunOptions())
+    config = with_defaults(RunOptions(**preset({})))
     said = " ".join(capsys.readouterr().out.split())
-    assert f"without flags it searches NASNet cells on the dataset {config.data.dataset} and" in said
-    assert config.space.name == "nasnet"
+    assert f"without flags it searches networks of one size on the dataset {config.data.dataset} and" in said
+    assert config.budget.macs
+    families = ("none", "one", "two", "three", "four", "five")[len(config.comparison.against)]
+    assert f"the best of {families} handcrafted families of that size" in said
 
 
 def test_the_version(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from command import nas, one_error
+from record_golden_runs import toy_table
 
 from nas.core.plugins import load_built_in
 from nas.core.values import Task
@@ -62,6 +63,13 @@ def test_any_number_of_epochs_and_trials_makes_a_search(given):
 
         rungs = make_scheduler("halving", None, config.train.epochs, config.scheduler.args).rungs
         assert rungs[0] < rungs[-1] == config.train.epochs
+
+
+def test_a_table_alone_is_its_own_space(tmp_path):
+    toy_table(tmp_path / "toy.npz")
+    done = nas(tmp_path, "search", "--table=toy.npz", "--val-column=val_acc_9", "--trials=5", "--name=one")
+    assert done.returncode == 0, done.stderr
+    assert "in space table" in done.stderr
 
 
 def test_a_named_space_has_none_of_it(tmp_path):

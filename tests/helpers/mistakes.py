@@ -123,11 +123,6 @@ TABLES = [
         f"{TABLE} --table {{in}}/other_options.npz --reward accuracy",
         "the table has no option 'none' of decision 'edge_0_1'",
     ),
-    (
-        "default space",
-        "search --results-dir {out} --table {in}/good.npz --reward accuracy",
-        "the table's own space is --space table",
-    ),
 ]
 DAMAGED_TABLES = {
     "truncated": "not a readable .npz",
