@@ -107,19 +107,19 @@ def measure(command: str, seeds: list[int], home: Path, data: str, flags: str, l
         append(command, home / name, {"label": label, "seed": seed, "flags": flags, "wall_seconds": round(wall, 1)})
 
 
-def append(command: str, folder: Path, known: dict[str, object]) -> None:
-    """Append a run's final comparison to the rows of ``command``; ``known`` are columns that the run does not tell."""
+def append(command: str, folder: Path, further: dict[str, object]) -> None:
+    """Append a final comparison to the rows of ``command``; ``further`` are columns that the run does not tell."""
     view = load_view(folder)
     rows, spent = view.scores(), {PARTS[part.name]: round(part.seconds, 1) for part in view.spent()}
     found = against_the_search(rows)
     in_time = None if view.rivals is None else best_in_time(view.ledger, view.rivals)
     keys = {final["role"]: final["key"] for final in view.ledger.finals}
-    path = ROWS / f"{command}.csv"
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, HEAD, lineterminator="\n")
-        if new:
-            writer.writeheader()
+    # rows of an earlier version lack columns: all are written again under one head
+    known = rows_of(command)
+    with (ROWS / f"{command}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, HEAD, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(known)
         for row in rows:
             line: dict[str, object] = {
                 "role": row.role,
@@ -139,7 +139,7 @@ def append(command: str, folder: Path, known: dict[str, object]) -> None:
                 line |= {"difference": round(difference.mean, 3), "p": difference.p_holm}
                 if difference.interval is not None:
                     line |= {"low": round(difference.interval.low, 3), "high": round(difference.interval.high, 3)}
-            writer.writerow({**line, **spent, **known})
+            writer.writerow({**line, **spent, **further})
 
 
 def against_the_search(rows: list[Score]) -> dict[str, Difference]:
