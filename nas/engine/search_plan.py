@@ -158,14 +158,17 @@ def _compared(config: RunConfig) -> str:
         parts.append(f"handcrafted networks ({', '.join(families)}) with as many trials")
     seeds = config.comparison.seeds
     if config.evaluator == "train" and seeds:
-        others = "" if families else f" and {', '.join(named(config))}" if named(config) else ""
+        others = " and the best handcrafted" if families else ""
+        if named(config) and not families:
+            others = f" and {', '.join(named(config))}"
         rows, epochs = final_rows(config), count(config.comparison.epochs, "epoch")
         against = " against random search's best" if config.comparison.baseline == "random" else ""
         if not config.comparison.against:
             others = f"{' and' if against else ' against'} a ResNet of about its size"
+        most = "at most " if families else ""
         parts.append(
-            f"final comparison of the winner{against}{others}: {count(rows, 'network')} x {count(seeds, 'seed')} x "
-            f"{epochs}"
+            f"final comparison of the winner{against}{others}: {most}{count(rows, 'network')} x {count(seeds, 'seed')} "
+            f"x {epochs}"
         )
     return f"then: {'; '.join(parts) or 'nothing to compare the winner with'}"
 
