@@ -41,7 +41,7 @@ def one_seed(task: tuple[int, int, list[int]]) -> Scores:
     found: Scores = {}
     for dataset in THEN:
         for how, known in zip(HOW, ((), (run,), (shuffled,), (turned,)), strict=True):
-            curve = _benches[dataset].curve("predictor", max(queries), seed, known)
+            curve = _benches[dataset].curve("predictor", max(queries), seed, earlier=known)
             found[dataset, how] = [curve.after(q) for q in queries]
     return found
 

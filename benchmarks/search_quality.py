@@ -17,7 +17,6 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,16 +25,9 @@ from common import ROOT, shared_data, show
 from scipy.stats import mannwhitneyu
 
 from nas import space_of
-from nas.engine.assemble import DEFAULT_TASK
-from nas.engine.loop import Ledger, Loop, Settings
-from nas.engine.prepare import cached, make_prepare
-from nas.evaluators.table import Known, TableEvaluator
-from nas.executors.inline import InlineExecutor
-from nas.runs.journal import MemoryJournal
-from nas.searchers import make_searcher
 from nas.space import Space
 from nas.tables.benchmark_table import Table, load_table
-from nas.types import Context, EarlierRun, Trial
+from nas.workflows.bench.queries import Curve, TableTask
 
 PUBLISHED = {
     "nb201": {"random": "93.70 ± 0.36", "reinforce": "93.85 ± 0.37", "evolution": "93.92 ± 0.30"},
@@ -48,51 +40,11 @@ EPOCHS = {"nb201": 12, "nb101": 108}
 ALL = "random,local,evolution,reinforce,predictor,optuna:tpe"
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What a search paid for, one entry a query: reward, final score, and simulated seconds since its start."""
-
-    rewards: list[float]
-    scores: list[float]
-    seconds: list[float]
-
-    def after(self, queries: int) -> float:
-        """Return the score of the best by reward among the first ``queries``, the mean over ties."""
-        rewards = np.array(self.rewards[:queries])
-        return float(np.mean(np.array(self.scores[:queries])[rewards == rewards.max()]))
-
-    def within(self, seconds: float) -> float:
-        """Return the score of what had ended by then."""
-        return self.after(int(np.searchsorted(self.seconds, seconds, side="right")))
-
-
-class Bench:
-    """One table with the space it belongs to; keys and costs are computed once for all searches."""
+class Bench(TableTask):
+    """One table with the space it belongs to, by the columns that its literature reports."""
 
     def __init__(self, table: Table, space: Space, dataset: str | None) -> None:
-        self.table, self.space, self.dataset = table, space, dataset
-        self.reward, self.score = COLUMNS[space.name]
-        self.prepare = cached(make_prepare(space, DEFAULT_TASK, None, None, Known(table)))
-
-    def curve(self, searcher: str, trials: int, seed: int, earlier: tuple[EarlierRun, ...] = ()) -> Curve:
-        """Search until ``trials`` queries are spent."""
-        done = self.search(searcher, trials, seed, earlier)
-        scores = self.table.column(self.score, self.dataset)
-        return Curve(
-            [t.reward for t in done],
-            [float(scores[self.table.row(t.architecture, t.key)]) for t in done],
-            np.cumsum([t.metrics.seconds for t in done]).tolist(),
-        )
-
-    def search(self, searcher: str, trials: int, seed: int, earlier: tuple[EarlierRun, ...] = ()) -> list[Trial]:
-        """Return the evaluated trials of a search that learns from ``earlier`` ones."""
-        epochs = EPOCHS[self.space.name]
-        ledger = Ledger()
-        evaluator = TableEvaluator(self.table, self.reward, self.dataset)
-        made = make_searcher(searcher, self.space, {}, Context(self.prepare, epochs, trials, earlier=earlier))
-        settings = Settings(DEFAULT_TASK, trials, epochs, seed)
-        Loop(made, self.prepare, InlineExecutor(evaluator), MemoryJournal(), ledger, settings).run()
-        return [t for t in ledger.trials if t.status == "done"]
+        super().__init__(table, space, dataset, *COLUMNS[space.name], EPOCHS[space.name])
 
     def final_score(self, searcher: str, trials: int, seed: int) -> float:
         """Return the final score after ``trials`` queries."""
@@ -145,7 +97,7 @@ def table_of(bench: Bench, name: str, options: argparse.Namespace) -> None:
         curves, each = measure(bench, searcher, last, options.seeds, options.workers)
         row = [_mean([c.after(q) for c in curves]) for q in options.queries]
         for seconds in options.seconds:
-            enough = all(c.seconds[-1] >= seconds for c in curves)
+            enough = all(c.simulated[-1] >= seconds for c in curves)
             row.append(_mean([c.within(seconds) for c in curves]) if enough else "")
         final = [c.after(last) for c in curves]
         random = random or final

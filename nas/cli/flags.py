@@ -125,7 +125,7 @@ def settings_of(given: argparse.Namespace, config: type[Config] = RunConfig) -> 
             except ValueError:
                 raise ConfigError(f"{setting.flag} must be a number, found '{value}'") from None
         elif setting.kind is dict:
-            value = dict(_pair(setting.flag, text) for text in value)
+            value = dict(pair(setting.flag, text) for text in value)
         elif setting.kind is tuple:
             value = tuple(value)
         found[setting.name] = value
@@ -143,7 +143,7 @@ def whole(name: str, text: str) -> int:
     raise ConfigError(f"{name} must be an integer (600, 2k, 600M), found '{text}'")
 
 
-def _pair(flag: str, text: str) -> tuple[str, Value]:
+def pair(flag: str, text: str) -> tuple[str, Value]:
     """Return the name and the value of ``NAME=VALUE``: a number, true, false, or text."""
     name, equals, value = text.partition("=")
     if not equals or not name:

@@ -26,7 +26,10 @@ DESCRIPTION = f"""\
 Find a neural network for images: search, resume, status, report; inspect, draw and export networks.
 Without a command, 'search' runs; without flags it searches networks of one size on the dataset {DEFAULT_DATASET} and
 compares the winner with random search and the best of five handcrafted families of that size."""
-MODULES = ("search", "runs", "network", "list", "check", "compare", "export", "convert", "finetune", "scale", "train")
+MODULES = (
+    *("search", "runs", "network", "list", "check", "bench"),
+    *("compare", "export", "convert", "finetune", "scale", "train"),
+)
 """In the order of the help: the modules of ``nas.cli`` that have commands."""
 ALIASES = {"study": "export-optuna"}
 """Earlier names of commands, which keep working and which no help shows."""
