@@ -46,7 +46,7 @@ class Curve:
         return float(np.mean(scores[rewards == rewards.max()]))
 
     def within(self, seconds: float) -> float:
-        """Return the score of what had ended after so many simulated seconds."""
+        """Return the score of what had ended by then, in simulated seconds."""
         return self.after(int(np.searchsorted(self.simulated, seconds, side="right")))
 
 
