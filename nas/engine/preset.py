@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from nas.core.values import Json, Task
 from nas.data.config import DEFAULT_DATASET, DataConfig, actual_dataset
+from nas.engine.config import EPOCHS as UNSAID
 from nas.schedulers.rungs import ETA
+from nas.training.config import NamedRecipe
 
 MACS_A_VALUE, LEAST_MACS = 1_000, 1_000_000
 """Multiply-accumulates for each number of an image, and the least: 1 M at 28x28 grey, 3 M at 32x32 RGB, 12 M at 64."""
 SPACE = "macro"
+FRONT, BOHB = "nsga2", "bohb"
+"""A searcher of several objectives, and one that has a scheduler of its own."""
 TRIALS, FINALISTS = 15, 2
 EPOCHS = {"epochs": 2, "finalist_epochs": 3, "final_epochs": 4}
 """What the trials, the finalists and the networks of the comparison are trained for: minutes on two cores.
@@ -21,27 +25,41 @@ def preset(settings: Json) -> Json:
     """Return what a search that names no space has beside ``settings``, which go before it.
 
     A table is searched as it is, and for an evaluator of the user's own only the space is chosen. Otherwise the
-    networks have a budget unless their width is set, and few epochs unless any number of epochs or a recipe is.
+    networks have a budget unless their width is set, and few epochs unless any number of epochs, a recipe or a
+    scheduler is.
     """
     if settings.get("table") is not None:
         return {"space": "table"}
     if settings.get("evaluator", "train") != "train":
         return {"space": SPACE}
     found: Json = {"space": SPACE, "trials": TRIALS}
-    found["finalists"] = min(FINALISTS, int(settings.get("trials", TRIALS)) // 4)
     if not {"budget_macs", "budget_params", "width"} & settings.keys():
         found["budget_macs"] = default_budget(_task(settings))
-    if not {*EPOCHS, "recipe", "final_recipe"} & settings.keys():
+    scheduled = bool({"scheduler", "scheduler_args"} & settings.keys()) or settings.get("searcher") == BOHB
+    if not scheduled and not {*EPOCHS, "recipe", "final_recipe"} & settings.keys():
         found |= EPOCHS
-    if not found["finalists"]:
+
+    # a second stage: not of a search for a front, and not of one that ends by the clock
+    finalists = min(FINALISTS, settings.get("trials", TRIALS) // 4)
+    if finalists and settings.get("searcher") != FRONT and "max_seconds" not in settings:
+        found["finalists"] = finalists
+    else:
         found.pop("finalist_epochs", None)
-    # halving wants two rungs at least; a recipe's epochs are many
-    epochs = int({**EPOCHS, **found, **settings}["epochs"])
-    if not {"scheduler", "scheduler_args"} & settings.keys() and epochs > 1:
+
+    # halving wants two rungs at least
+    epochs = _epochs({**found, **settings})
+    if not scheduled and settings.get("searcher") != FRONT and epochs > 1:
         found["scheduler"] = "halving"
-        if epochs < ETA and "recipe" not in settings:
+        if epochs < ETA:
             found["scheduler_args"] = {"eta": epochs}
     return found
+
+
+def _epochs(settings: Json) -> int:
+    """Return the most epochs of a trial."""
+    if settings.get("epochs") is None and settings.get("recipe") is not None:
+        return NamedRecipe.of(settings["recipe"], "--recipe", settings.get("dataset") or DEFAULT_DATASET).recipe.epochs
+    return int(settings.get("epochs", UNSAID["epochs"]))
 
 
 def default_budget(task: Task) -> int:

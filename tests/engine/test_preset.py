@@ -43,8 +43,11 @@ def test_nothing_set_is_a_whole_search_with_rivals():
         ({"final_epochs": 9}, EPOCHS),
         ({"recipe": "proxy"}, EPOCHS | {"scheduler_args"}),
         ({"epochs": 1}, EPOCHS | {"scheduler"}),
-        ({"scheduler": "asha"}, {"scheduler", "scheduler_args"}),
-        ({"trials": 3}, {"finalist_epochs"}),
+        ({"scheduler": "asha"}, EPOCHS | {"scheduler", "scheduler_args"}),
+        ({"trials": 3}, {"finalist_epochs", "finalists"}),
+        ({"max_seconds": 60}, {"finalist_epochs", "finalists"}),
+        ({"searcher": "nsga2"}, {"finalist_epochs", "finalists", "scheduler"}),
+        ({"searcher": "bohb"}, EPOCHS | {"scheduler"}),
         ({"evaluator": "mine"}, EPOCHS | {"scheduler", "budget_macs", "finalists", "trials"}),
         ({"table": "some.npz"}, EPOCHS | {"scheduler", "budget_macs", "finalists", "trials"}),
     ],
@@ -53,7 +56,20 @@ def test_what_is_set_takes_what_belongs_to_it(given, absent):
     assert not absent & preset(given).keys()
 
 
-@pytest.mark.parametrize("given", [{"epochs": n} for n in range(1, 13)] + [{"trials": n} for n in (1, 3, 4, 7, 20)])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"epochs": n} for n in range(1, 13)),
+        *({"trials": n} for n in (1, 3, 4, 7, 20)),
+        *({"recipe": {"base": "default", "epochs": n}} for n in (1, 2, 3, 30)),
+        {"recipe": "resnet-2015"},
+        *({"searcher": name} for name in ("nsga2", "bohb", "random", "evolution", "optuna:tpe", "rank:macs")),
+        *({"scheduler": name} for name in ("asha", "hyperband", "none")),
+        {"scheduler": "halving", "scheduler_args": {"eta": 3}},
+        {"max_seconds": 60},
+    ],
+    ids=str,
+)
 def test_any_number_of_epochs_and_trials_makes_a_search(given):
     config = with_defaults(RunOptions(**{**preset(given), **given}))
     assert config.finalists.count < config.trials
@@ -61,7 +77,7 @@ def test_any_number_of_epochs_and_trials_makes_a_search(given):
     if config.scheduler.name != "none":
         from nas.schedulers import make_scheduler
 
-        rungs = make_scheduler("halving", None, config.train.epochs, config.scheduler.args).rungs
+        rungs = make_scheduler(config.scheduler.name, None, config.train.epochs, config.scheduler.args).rungs
         assert rungs[0] < rungs[-1] == config.train.epochs
 
 
