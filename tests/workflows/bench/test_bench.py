@@ -18,6 +18,7 @@ from nas.runs.run_folder import JOURNAL
 from nas.workflows.bench.measure import Entry, TableName, default_entries
 from nas.workflows.bench.peers import PEERS
 from nas.workflows.bench.queries import REPEATS, Curve
+from nas.workflows.bench.trainings import TrainingSearch, leads
 
 load_built_in()
 WORDS = "toy.npz,val=val_acc_9,test=test_acc"
@@ -192,3 +193,62 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="searcher 'smac' needs the package smac; pip install smac"):
         Entry.of("smac", lambda text: ("", 0))
+
+
+TRAINED = "--dataset digits --space nb201 --width 2 --depth 1 --epochs 1 --final-epochs 1 --train-images 64 --threads 1"
+
+
+@pytest.mark.long
+def test_real_trainings_have_equal_seconds_and_go_on_where_they_ended(here, capsys):
+    searchers = ["--searcher=random", "--searcher=evolution population=4 tournament=2"]
+    words = ["bench", "--seconds=2", f"--flags={TRAINED}", *searchers]
+    assert main([*words, "--seeds=1", "--results-dir=runs"]) == 0
+    first = capsys.readouterr()
+    assert main([*words, "--seeds=2", "--results-dir=runs", "-o", "t.csv"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "2 seeds, 2 s of training each" in shown
+    with (here / "t.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["searcher"][0], row["seed"]) for row in rows] == [("r", "0"), ("e", "0"), ("r", "1"), ("e", "1")]
+    # what had ended was not searched again
+    assert f"random, seed 0: best {float(rows[0]['reward']):.2f} of {rows[0]['trials']} trials" in first.err
+    for row in rows:
+        assert 2 <= float(row["seconds"]) < 20
+        assert 0 <= float(row["score"]) <= 100
+        folder = here / "runs" / f"bench-{row['searcher'].replace(' ', '-').replace('=', '-')}-{row['seed']}"
+        done = [event["reward"] for event in read(folder / JOURNAL) if event["event"] == "done"]
+        assert (len(done), max(done)) == (int(row["trials"]), float(row["reward"]))
+
+
+@pytest.mark.long
+def test_what_a_search_refuses_is_told_in_one_line(here, capsys):
+    assert main(["bench", "--seconds=2", "--flags=--space nb20", "--seeds=1", "--results-dir=wrong"]) == 2
+    assert "searcher 'predictor', seed 0: unknown space 'nb20'; did you mean 'nb201'?" in capsys.readouterr().err
+
+
+def test_the_lead_is_paired_by_seed_and_corrected():
+    found = [
+        TrainingSearch(name, seed, 50.0, base + seed + 0.01 * seed * len(name), 7, 60.0)
+        for name, base in (("a", 70.0), ("bb", 69.0), ("c", 70.0))
+        for seed in range(5)
+    ]
+    one, two = leads(found, ["a", "bb", "c"])
+    assert (round(one.mean, 9), one.verdict) == (0.98, "higher")
+    assert (two.mean, two.verdict) == (0.0, "no difference found")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give table files, FILE,val=COLUMN, or --seconds N"),
+        ([WORDS, "--seconds=3"], "not both"),
+        ([WORDS, "--flags=--space nb201"], "--flags goes with --seconds"),
+        (["--seconds=0"], "--seconds must be at least 1"),
+        (["--seconds=x"], "--seconds must be an integer"),
+    ],
+)
+def test_tables_and_trainings_are_two_things(words, message, here, capsys):
+    assert main(["bench", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
