@@ -139,6 +139,8 @@ def with_defaults(options: RunOptions) -> RunConfig:
     data.setdefault("baseline", "random" if evaluator in ("train", "table") else NONE)
     if searcher == "random":
         data["baseline"] = NONE
+    if data.get("searcher_args", {}).get("scores") is True:
+        data.setdefault("zero_cost", [AUTO_SCORES])  # what a searcher is told to look at
     if "finalist_epochs" in data and not data.get("finalists"):
         raise ConfigError("--finalist-epochs goes with --finalists N")
     config = RunConfig.from_json(data)

@@ -12,7 +12,9 @@ import pytest
 import nas
 from nas.core.values import Task
 from nas.engine import candidate_scores
+from nas.engine.assemble import with_defaults
 from nas.engine.candidate_scores import MOST_MACS, CandidateScores
+from nas.engine.config import RunOptions
 from nas.engine.prepare import make_prepare
 from nas.errors import ConfigError
 from nas.evaluators.table import Known
@@ -226,6 +228,13 @@ def test_a_run_records_scores_and_a_resumed_one_computes_only_new_ones(tmp_path,
     after = asked(folder)
     assert after[:2] == before
     assert len(computed) == len(after) - 2
+
+
+def test_a_searcher_that_is_told_to_look_at_scores_has_the_usual_ones():
+    told = {"space": "nb201", "searcher_args": {"scores": True}}
+    assert with_defaults(RunOptions(**told)).searcher.zero_cost == ("auto",)
+    assert with_defaults(RunOptions(**told, zero_cost=["naswot"])).searcher.zero_cost == ("naswot",)
+    assert with_defaults(RunOptions(space="nb201", searcher_args={"scores": False})).searcher.zero_cost == ()
 
 
 def test_a_function_is_searched_without_scores_unless_they_are_asked_for(tmp_path):
