@@ -29,7 +29,6 @@ from typing import Any
 
 from common import ROOT, show
 
-from nas.cli.search import PRESET
 from nas.engine.config import RunOptions
 from nas.engine.run import SearchRun
 from nas.executors.ray import cluster as ray_session
@@ -37,6 +36,8 @@ from nas.runs.journal import read
 from nas.runs.run_folder import RunFolder
 from nas.types import Executor
 
+SMALL = {"space_args": {"nodes": 3}, "width": 8, "depth": 1}
+"""The size of the cells of NASNet that trials are of."""
 WORK = '''"""Evaluators for what a search on Ray costs."""
 
 import time
@@ -199,7 +200,7 @@ def overhead(rounds: int, trials: int = 1_000, nothing: int = 10_000) -> None:
         ray_session.connect(None, 2)
 
         def ours(evaluator: str, size: int, **settings: Any) -> Callable[[], Course]:
-            common = {**PRESET, "space": "nasnet", "searcher": "evolution", "plugins": (str(plugin),), **settings}
+            common = {**SMALL, "space": "nasnet", "searcher": "evolution", "plugins": (str(plugin),), **settings}
             return lambda: search(home, evaluator=evaluator, trials=size, **common)
 
         on_ray = {"executor": "ray", "workers": 2}
@@ -346,6 +347,7 @@ def started(where: list[str]) -> tuple[float, int, float, float]:
         home = Path(folder)
         (home / "held.py").write_text(HELD % folder)
         command = [sys.executable, str(ROOT / "run_search.py"), "search", "--evaluator=held", "--baseline=none"]
+        command += ["--space=nasnet", "--space-arg=nodes=3", "--width=8", "--depth=1"]
         command += [f"--plugin={home / 'held.py'}", f"--results-dir={home / 'results'}", f"--trials={workers}"]
         begin = time.time()
         process = subprocess.Popen([*command, "--executor", *where], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -42,7 +42,8 @@ def score(job):
 nas.search(settings, evaluator=score, searcher="evolution", trials=12, name="python", searcher_args={"population": 4})
 '''
 TRAIN = "--threads 1 --train-images 200 --validation-images 100"
-TINY = f"{TRAIN} --space nasnet --space-arg nodes=2 --width 2 --depth 1 --epochs 1 --final-epochs 1 --final-seeds 1"
+CELLS = "--dataset digits --space nasnet --space-arg nodes=2 --width 2 --depth 1"
+TINY = f"{TRAIN} {CELLS} --epochs 1 --final-epochs 1 --final-seeds 1"
 PLAIN_REINFORCE = "--searcher reinforce --searcher-arg memory=0 --searcher-arg half_life=0"  # its defaults, then
 TABLE = "--table toy.npz --reward val_acc_9 --objective test_acc --space nb201"
 RUNGS = "--table toy.npz --reward val_acc_{epochs} --space nb201 --epochs 9"

@@ -73,14 +73,25 @@ def _counts(options: argparse.Namespace, kind: str, workers: int) -> tuple[int, 
 def _with_trainings(options: argparse.Namespace) -> int:
     """Give every searcher the same seconds of training, and print what their best networks are worth."""
     from nas.cli.terminal import note, say, show_rows
+    from nas.core.plugins import load_plugins
+    from nas.workflows.bench.measure import Entry
     from nas.workflows.bench.trainings import EqualSeconds, rows_of, run_all
+
+    load_plugins(options.plugins)
 
     seconds = whole("--seconds", options.seconds)
     seeds, workers = _counts(options, "trainings", 1)
     if seconds < 1:
         raise ConfigError(f"--seconds must be at least 1, found {seconds}")
-    flags = (*shlex.split(options.flags), *(f"--plugin={plugin}" for plugin in options.plugins))
+    try:
+        flags = (*shlex.split(options.flags), *(f"--plugin={plugin}" for plugin in options.plugins))
+    except ValueError as error:
+        raise ConfigError(f"--flags {options.flags}: {error}") from None
     searchers = list(dict.fromkeys(options.searchers or TRAINED))
+    for text in searchers:
+        own = " ".join(word for word in text.split() if not word.startswith("--"))
+        if Entry.of(own, partial(pair, "--searcher")).peer:
+            raise ConfigError(f"searcher '{text}' is another package's, which searches tables alone")
 
     def told(one: TrainingSearch) -> None:
         tested = "" if one.score is None else f", test {one.score:.2f}"
@@ -129,6 +140,9 @@ def _on_tables(options: argparse.Namespace) -> int:
             note(f"{name}: {'  '.join(rows[-1])}")
             for seed, curve in enumerate(curves):
                 lines.append([name, entry.text, seed, *(round(curve.after(q), 4) for q in queries), curve.cpu_seconds])
+            if options.output is not None:  # what is there, should the rest not come
+                scores = (f"score_{q}" for q in queries)
+                _write(options.output, ["table", "searcher", "seed", *scores, "cpu_seconds"], lines)
 
         measure(task, entries, max(queries), seeds, workers, told)
         best, found = task.ceiling
@@ -138,8 +152,6 @@ def _on_tables(options: argparse.Namespace) -> int:
             prose=True,
         )
         show_rows(("searcher", *(f"{q} queries" for q in queries), "CPU ms a query"), rows)
-    if options.output is not None:
-        _write(options.output, ["table", "searcher", "seed", *(f"score_{q}" for q in queries), "cpu_seconds"], lines)
     return 0
 
 

@@ -29,7 +29,7 @@ from nas.executors.config import INLINE
 from nas.models.resolve import each_of
 from nas.schedulers import Finalists, make_scheduler
 from nas.schedulers.shorthand import spelled_out
-from nas.searchers import make_searcher
+from nas.searchers import SEARCHERS, make_searcher
 from nas.searchers.base import StartFrom
 from nas.searchers.default import AUTO
 from nas.searchers.pareto import COSTS, DEFAULT_OBJECTIVES, limits_of, objective_names
@@ -133,6 +133,8 @@ def with_defaults(options: RunOptions) -> RunConfig:
         for name, number in epochs.items():
             data.setdefault(name, number)
     data = {**EPOCHS, **data}
+    if data.get("learn_from") and data.get("searcher", AUTO) == AUTO:
+        data["searcher"] = next(name for name in SEARCHERS if SEARCHERS[name].learns_from_earlier)
     searcher, scheduler = data.get("searcher", AUTO), data.get("scheduler", NONE)
     trials = data.setdefault("trials", RunConfig.trials)
     data["searcher"], data["scheduler"] = spelled_out(searcher, scheduler, trials)

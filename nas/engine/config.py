@@ -51,7 +51,8 @@ class SpaceConfig(Config):
 
     name: str = option(
         "macro",
-        "search space (see: list spaces); unnamed a short search of networks of one size (see: docs/budgets.md)",
+        "search space (see: list spaces); unnamed a short search of networks of one size: 15 trials of 2 epochs under "
+        "halving, 2 finalists (see: docs/budgets.md)",
         name="space",
     )
     args: dict[str, Any] = _arguments("space", "nodes=5")

@@ -37,7 +37,8 @@ def earlier_runs(names: Sequence[str], space: Space, results: Path = RESULTS) ->
         folder = find_run(text, results)
         if folder is None:
             there = ", ".join(sorted(runs_in(results))[:5]) or "none"
-            raise ConfigError(f"--learn-from {shown}: no such run; in '{results}' there are: {there}")
+            rule = f"in '{results}' there are: {there}; one elsewhere is named by its folder"
+            raise ConfigError(f"--learn-from {shown}: no such run; {rule}")
         events = read(folder / JOURNAL)
         if kind := events[0].get("kind"):
             raise ConfigError(f"--learn-from {shown}: it was made by nas {kind}; what can be learned from is searches")

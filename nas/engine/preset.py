@@ -25,33 +25,34 @@ def preset(settings: Json) -> Json:
     """Return what a search that names no space has beside ``settings``, which go before it.
 
     A table is searched as it is, and for an evaluator of the user's own only the space is chosen. Otherwise the
-    networks have a budget unless their width is set, and few epochs unless any number of epochs, a recipe or a
-    scheduler is.
+    networks have a budget unless their width or a limit of their size is set, and few epochs unless any number of
+    epochs, a recipe or a scheduler is.
     """
     if settings.get("table") is not None:
         return {"space": "table"}
     if settings.get("evaluator", "train") != "train":
         return {"space": SPACE}
     found: Json = {"space": SPACE, "trials": TRIALS}
-    if not {"budget_macs", "budget_params", "width"} & settings.keys():
+    front, given = settings.get("searcher") == FRONT, settings.keys()
+    # networks of one size make no front, and a limit is another size than the usual one
+    if not front and not {"budget_macs", "budget_params", "width", "max_macs", "max_params"} & given:
         found["budget_macs"] = default_budget(_task(settings))
-    scheduled = bool({"scheduler", "scheduler_args"} & settings.keys()) or settings.get("searcher") == BOHB
-    if not scheduled and not {*EPOCHS, "recipe", "final_recipe"} & settings.keys():
+
+    # epochs, and who spreads them
+    scheduled = "scheduler" in given or settings.get("searcher") == BOHB
+    if not scheduled and not {*EPOCHS, "recipe", "final_recipe", "scheduler_args"} & given:
         found |= EPOCHS
+    epochs = _epochs({**found, **settings})
+    if not scheduled and not front and epochs > 1:
+        found["scheduler"] = "halving"
+        if epochs < ETA and "scheduler_args" not in given:
+            found["scheduler_args"] = {"eta": epochs}
 
     # a second stage: not of a search for a front, and not of one that ends by the clock
-    finalists = min(FINALISTS, settings.get("trials", TRIALS) // 4)
-    if finalists and settings.get("searcher") != FRONT and "max_seconds" not in settings:
-        found["finalists"] = finalists
-    else:
+    usual = 0 if front or "max_seconds" in given else min(FINALISTS, settings.get("trials", TRIALS) // 4)
+    found["finalists"] = usual
+    if not settings.get("finalists", usual):
         found.pop("finalist_epochs", None)
-
-    # halving wants two rungs at least
-    epochs = _epochs({**found, **settings})
-    if not scheduled and settings.get("searcher") != FRONT and epochs > 1:
-        found["scheduler"] = "halving"
-        if epochs < ETA:
-            found["scheduler_args"] = {"eta": epochs}
     return found
 
 

@@ -44,17 +44,25 @@ def test_scores_order_what_the_run_has_not_seen():
     scores = EarlierScores([a_run()], searcher._encoded)
     rng = np.random.default_rng(9)
     new = [SPACE.sample(rng) for _ in range(60)]
-    found = [one["earlier first"] for one in scores(new)]
+    found = [scores(a)["earlier 1 first"] for a in new]
     assert np.corrcoef(found, [convolutions(a) for a in new])[0, 1] > 0.7
     best = sorted(map(convolutions, a_run().architectures), reverse=True)[:5]
     assert [convolutions(a) for a in scores.best[:5]] == best
-    # the same one by one, and again
-    assert [scores([a])[0]["earlier first"] for a in new] == found
+    # the same bits in another order, by another object
+    again = EarlierScores([a_run()], PredictorSearcher(SPACE, context=context())._encoded)
+    assert [again(a)["earlier 1 first"] for a in reversed(new)] == found[::-1]
+
+
+def test_two_runs_of_one_name_are_two_scores():
+    runs = [a_run(), a_run(reward=lambda a: -convolutions(a))]
+    scores = EarlierScores(runs, PredictorSearcher(SPACE, context=context())._encoded)
+    one, other = scores(scores.best[0]).values()
+    assert one > 0 > other
 
 
 def test_a_run_whose_rewards_are_all_equal_says_nothing():
     flat = a_run(reward=lambda a: 1.0)
-    assert EarlierScores([flat], PredictorSearcher(SPACE, context=context())._encoded)([flat.architectures[0]]) == [{}]
+    assert EarlierScores([flat], PredictorSearcher(SPACE, context=context())._encoded)(flat.architectures[0]) == {}
 
 
 def first_proposals(*runs, seed=0, count=8):

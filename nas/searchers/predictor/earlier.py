@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from nas.types import Architecture, EarlierRun
 
 BEST = 20
 """How many of each run are known as its best."""
+REMEMBERED = 2_048
+"""Architectures whose scores are kept."""
 
 
 class EarlierScores:
@@ -22,8 +25,9 @@ class EarlierScores:
     """
 
     def __init__(self, runs: Sequence[EarlierRun], encoded: Callable[[Architecture], Encoded]) -> None:
-        self._models = [_Model(run, encoded) for run in runs if len(set(run.rewards)) > 1]
-        self._known: dict[Architecture, dict[str, float]] = {}
+        told = [run for run in runs if len(set(run.rewards)) > 1]
+        self._models = [_Model(f"earlier {place + 1} {run.name}", run, encoded) for place, run in enumerate(told)]
+        self._of: Callable[[Architecture], dict[str, float]] = lru_cache(REMEMBERED)(self._scores)
         self.best: tuple[Architecture, ...] = tuple(
             dict.fromkeys(
                 run.architectures[place]
@@ -33,29 +37,28 @@ class EarlierScores:
         )
         """The best architectures of all runs."""
 
-    def __call__(self, architectures: Sequence[Architecture]) -> list[dict[str, float]]:
-        """Return the scores of each architecture, by the names of the runs."""
-        new = [a for a in dict.fromkeys(architectures) if a not in self._known]
-        if new:
-            means = [model.means(new) for model in self._models]
-            for place, architecture in enumerate(new):
-                self._known[architecture] = {
-                    model.name: float(mean[place]) for model, mean in zip(self._models, means, strict=True)
-                }
-        return [self._known[a] for a in architectures]
+    def __call__(self, architecture: Architecture) -> dict[str, float]:
+        """Return the scores of an architecture, by the names of the runs: the same bits whatever was asked before."""
+        return self._of(architecture)
+
+    def _scores(self, architecture: Architecture) -> dict[str, float]:
+        with gp.one_thread():
+            return {model.name: model.mean(architecture) for model in self._models}
 
 
 class _Model:
     """The ensemble of Gaussian processes that one run's results make."""
 
-    def __init__(self, run: EarlierRun, encoded: Callable[[Architecture], Encoded]) -> None:
-        self.name = f"earlier {run.name}"
+    def __init__(self, name: str, run: EarlierRun, encoded: Callable[[Architecture], Encoded]) -> None:
+        self.name = name
         self._observations = Observations(encoded, run.architectures)
-        self._targets = gp.normal_scores(run.rewards)
-        self._within = self._observations.within()
-        self._ensemble = gp.Ensemble.fit(self._within, self._targets)
+        within, targets = self._observations.within(), gp.normal_scores(run.rewards)
+        ensemble = gp.Ensemble.fit(within, targets)
+        self._shares = ensemble.shares
+        self._posteriors = [gp.Posterior(member, within, targets) for member in ensemble.members]
 
-    def means(self, architectures: Sequence[Architecture]) -> gp.Vector:
-        """Return the means (N,) of the model at ``architectures``."""
-        across = self._observations.across(architectures)
-        return np.asarray(self._ensemble.believed(self._within, self._targets, across))
+    def mean(self, architecture: Architecture) -> float:
+        """Return the mean at one architecture; of several at once its last bits would depend on the others."""
+        across = self._observations.across([architecture])
+        means = [posterior.predict(across)[0][0] for posterior in self._posteriors]
+        return float(self._shares @ np.array(means))

@@ -121,8 +121,6 @@ class PredictorSearcher:
             pool = self._pool(state, history, rng, trusted=encoded is self._scored)
             if not pool:
                 return Proposal(self._offspring.random(state.archive, history, rng))
-            if self._earlier is not None and encoded is self._scored:
-                self._earlier(pool)  # of all at once, which is faster
             observations = Observations(encoded, [t.architecture for t in known])
             targets = gp.normal_scores([t.reward for t in known])
             waiting = [t.architecture for t in history.pending]
@@ -148,10 +146,7 @@ class PredictorSearcher:
         if not pool:
             return chance()
         candidates = list(pool.values())
-        if self._earlier is not None:
-            scores = self._earlier(candidates)
-        else:
-            scores = [self._ranked(candidate) for candidate in candidates]
+        scores = [(self._ranked if self._earlier is None else self._earlier)(candidate) for candidate in candidates]
         found = first_of(scores, turns[turn % len(turns)])
         return chance() if found is None else candidates[found]
 
@@ -248,7 +243,7 @@ class PredictorSearcher:
         plain = self._encoded(architecture)
         scores = {} if self._scores is None else dict(self._scores(architecture))
         if self._earlier is not None:
-            scores |= self._earlier([architecture])[0]
+            scores |= self._earlier(architecture)
         costs = {name: size for name, size in plain.costs.items() if name not in scores}
         return Encoded(plain.vectors, costs, {name: score for name, score in scores.items() if name not in COSTS})
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
@@ -12,11 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from nas.core.values import Value
-from nas.errors import ConfigError, unknown
+from nas.errors import ConfigError, EvaluationError, unknown
+from nas.searchers import make_searcher
 from nas.searchers.base import FAMILIES, SEARCHERS
 from nas.space import SPACES
 from nas.space.from_table import table_space
 from nas.tables.benchmark_table import load_table
+from nas.types import Context
 from nas.workflows.bench.peers import PEERS
 from nas.workflows.bench.queries import Curve, TableTask
 
@@ -62,6 +66,10 @@ class TableName:
         if self.space != "table" and self.space not in SPACES:
             raise ConfigError(f"table '{self.path}': {unknown('space', self.space, [*SPACES, 'table'])}")
         space = table_space(table) if self.space == "table" else SPACES[self.space].with_args({})
+        sample = space.sample(np.random.default_rng(0))
+        if not table.keys and not set(table.names) <= set(sample.decisions):
+            rule = f"its decisions are not those of space '{self.space}'; its own space is there without space="
+            raise ConfigError(f"table '{self.path}': {rule}")
         datasets: Sequence[str | None] = [self.dataset] if self.dataset else table.datasets or [None]
         return [TableTask(table, space, dataset, self.val, self.test or self.val) for dataset in datasets]
 
@@ -107,8 +115,10 @@ def default_entries(task: TableTask) -> list[str]:
 
 
 def check_entry(task: TableTask, entry: Entry) -> None:
-    """Refuse another package where the table lacks some combinations of its options, any of which it may propose."""
+    """Refuse wrong arguments of ours, and packages where the table lacks what they may propose: some combinations."""
     table = task.table
+    if not entry.peer:
+        make_searcher(entry.name, task.space, entry.args, Context(task.prepare, task.epochs))
     if entry.peer and len(table.choices) < np.prod([float(len(known)) for known in table.options.values()]):
         rule = "it lacks some combinations of its options, and other packages propose any of them"
         raise ConfigError(f"searcher '{entry.text}' on table '{table.path.name}': {rule}")
@@ -141,12 +151,18 @@ def measure(
 ) -> None:
     """Search with every entry and seed, ``workers`` at a time; ``told`` is called when the seeds of one have ended."""
     global _shared
-    # what forked processes inherit: keys and costs are computed once
-    _shared = task, queries
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
-        found = pool.imap(_job, product(entries, range(seeds)), chunksize=1)
-        for entry in entries:
-            told(entry, [next(found) for _ in range(seeds)])
+    _shared = task, queries  # what forked processes inherit
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+        found = pool.map(_job, product(entries, range(seeds)))
+        try:
+            for entry in entries:
+                told(entry, [next(found) for _ in range(seeds)])
+        except BrokenProcessPool:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise EvaluationError("a process of the bench was ended from outside, perhaps for want of memory") from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def row_of(entry: Entry, curves: Sequence[Curve], queries: Sequence[int]) -> list[str]:

@@ -79,11 +79,16 @@ class _Smac:
         space = ConfigurationSpace(seed=seed)
         for name, known in options.items():
             space.add(Categorical(name, list(range(len(known)))))
-        # it is asked, and calls nothing: so the function and the number of trials are for show
+        # it may ask more often than there are queries, since repeats may be none; it begins as for as many as queries
         scenario = Scenario(
             space, output_directory=self._folder.name, deterministic=True, n_trials=100 * queries, seed=seed
         )
-        self._facade = HyperparameterOptimizationFacade(scenario, lambda config, seed: 0.0, logging_level=False)
+        first = HyperparameterOptimizationFacade.get_initial_design(
+            scenario, n_configs=max(1, min(10 * len(options), queries // 4))
+        )
+        self._facade = HyperparameterOptimizationFacade(
+            scenario, lambda config, seed: 0.0, initial_design=first, logging_level=False
+        )
         self._asked: Any = None
 
     def ask(self) -> Decisions:

@@ -20,8 +20,9 @@ from nas.runs.journal import MemoryJournal
 from nas.searchers import make_searcher
 from nas.space import Space
 from nas.tables.benchmark_table import Table
-from nas.types import Architecture, Context, EarlierRun, Trial
+from nas.types import Architecture, Context, EarlierRun, History, Proposal, Searcher, Trial
 from nas.workflows.bench.peers import Peer
+from nas.zero_cost import DEFAULT_SCORES
 
 REPEATS = 20
 """Proposals in a row that were made before, after which another package's search has ended."""
@@ -36,7 +37,7 @@ class Curve:
     scores: npt.NDArray[np.float64]
     """(Q,) the final score of what was queried, which the searcher does not see."""
     cpu_seconds: float
-    """What the searcher itself took, the zero-cost scores that it asked for included."""
+    """What the searcher took to propose, with keys, costs and zero-cost scores of the candidates that it looked at."""
     simulated: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """(Q,) seconds that the evaluations would have taken until then, as the table has them."""
 
@@ -48,6 +49,31 @@ class Curve:
     def within(self, seconds: float) -> float:
         """Return the score of what had ended by then, in simulated seconds."""
         return self.after(int(np.searchsorted(self.simulated, seconds, side="right")))
+
+
+class _Clock:
+    """Adds up the CPU seconds that are spent within it."""
+
+    def __init__(self) -> None:
+        self.seconds = self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.process_time() - self._began
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A searcher whose proposals are timed."""
+
+    searcher: Searcher
+    clock: _Clock
+
+    def ask(self, history: History, rng: np.random.Generator) -> Proposal:
+        with self.clock:
+            return self.searcher.ask(history, rng)
 
 
 class TableTask:
@@ -77,14 +103,17 @@ class TableTask:
         seed: int,
         args: Mapping[str, Value] | None = None,
         earlier: tuple[EarlierRun, ...] = (),
+        clock: _Clock | None = None,
     ) -> list[Trial]:
         """Return the trials that a search evaluated; only distinct networks are queries."""
-        scores = CandidateScores(self.space, self.prepare, DEFAULT_TASK, ())
+        wanted = DEFAULT_SCORES if (args or {}).get("scores") is True else ()
+        scores = CandidateScores(self.space, self.prepare, DEFAULT_TASK, wanted)
         seen = visible_scores(scores, searcher, ())
         context = Context(self.prepare, self.epochs, queries, scores=seen, earlier=earlier)
         ledger = Ledger()
+        made = make_searcher(searcher, self.space, args or {}, context)
         Loop(
-            make_searcher(searcher, self.space, args or {}, context),
+            _Timed(made, clock or _Clock()),
             self.prepare,
             InlineExecutor(TableEvaluator(self.table, self.reward, self.dataset)),
             MemoryJournal(),
@@ -102,12 +131,11 @@ class TableTask:
         earlier: tuple[EarlierRun, ...] = (),
     ) -> Curve:
         """Return what a search found, query by query."""
-        began = time.process_time()
-        trials = self.search(searcher, queries, seed, args, earlier)
-        took = time.process_time() - began
+        clock = _Clock()
+        trials = self.search(searcher, queries, seed, args, earlier, clock)
         rows = [self.table.row(trial.architecture, trial.key) for trial in trials]
         paid = np.cumsum([0.0 if trial.metrics is None else trial.metrics.seconds for trial in trials])
-        return Curve(self._rewards[rows], self._scores[rows], took, paid)
+        return Curve(self._rewards[rows], self._scores[rows], clock.seconds, paid)
 
     def peer_curve(self, peer: Peer, queries: int, distinct: bool) -> Curve:
         """Return what another package finds in the table's own decisions.
@@ -115,14 +143,16 @@ class TableTask:
         With ``distinct`` an architecture that was proposed before is answered from memory and is no query, as in our
         own searches, and what proposes nothing new :data:`REPEATS` times in a row has ended; else each proposal is one.
         """
-        began, known, rows, repeats = time.process_time(), dict[str, float](), list[int](), 0
+        clock, known, rows, repeats = _Clock(), dict[str, float](), list[int](), 0
         while len(rows) < queries and repeats < REPEATS:
-            decisions = peer.ask()
+            with clock:
+                decisions = peer.ask()
             architecture = Architecture(self.space.name, decisions)
             key = self.prepare(architecture).key
             repeats = repeats + 1 if key in known and distinct else 0
             if not repeats:
                 rows.append(self.table.row(architecture, key))
                 known[key] = float(self._rewards[rows[-1]])
-            peer.tell(decisions, known[key])
-        return Curve(self._rewards[rows], self._scores[rows], time.process_time() - began)
+            with clock:
+                peer.tell(decisions, known[key])
+        return Curve(self._rewards[rows], self._scores[rows], clock.seconds)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import product
 from pathlib import Path
 
@@ -62,19 +64,22 @@ class EqualSeconds:
         return ["search", *alone, *self.flags, f"--searcher={method}", *arguments, *budget, *where]
 
     def name(self, searcher: str, seed: int) -> str:
-        """Return the name of the run of one search."""
-        return re.sub(r"[^\w.-]+", "-", f"bench-{searcher}-{seed}")
+        """Return the name of the run of one search: other words, flags or seconds are another run."""
+        words = json.dumps([searcher.split(), self.flags, self.seconds])
+        digest = blake2b(words.encode(), digest_size=4).hexdigest()
+        return f"bench-{re.sub(r'[^A-Za-z0-9_]+', '-', searcher)[:40]}-{digest}-{seed}"
 
     def run(self, searcher: str, seed: int) -> TrainingSearch:
         """Search, or go on; a search that ends with an error raises :class:`ConfigError` with its last line."""
         folder = self.results / self.name(searcher, seed)
         if not _ended(folder):
             self.results.mkdir(parents=True, exist_ok=True)
-            with folder.with_suffix(".log").open("ab") as log:
+            path = folder.with_name(f"{folder.name}.log")
+            with path.open("ab") as log:
                 command = [sys.executable, "-m", "nas", *self.words(searcher, seed)]
                 code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
             if code:
-                *_, last = folder.with_suffix(".log").read_text("utf-8", "replace").strip().splitlines() or [""]
+                *_, last = path.read_text("utf-8", "replace").strip().splitlines() or [""]
                 raise ConfigError(f"searcher '{searcher}', seed {seed}: {printable(last.removeprefix('error: '))}")
         view = load_view(folder)
         scores = [score for row in view.scores() if row.role == "search" for score in row.scores]
