@@ -130,7 +130,7 @@ def test_a_final_training_that_diverges_is_in_the_report_and_keeps_nothing_from_
         raise nas.EvaluationError("the training loss is nan", "diverged")
 
     monkeypatch.setattr("nas.evaluators.test_split.train_final", diverges)
-    sizes = f"{SMALL} --dataset digits --trials 2 --baseline none --final-seeds 2"
+    sizes = f"{SMALL} --dataset digits --space nasnet --trials 2 --baseline none --final-seeds 2"
     run(f"search --name nan --results-dir {tmp_path} {sizes}")
     summary = json.loads((tmp_path / "nan" / "summary.json").read_text())
     assert summary["status"] == "finished"

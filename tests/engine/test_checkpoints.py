@@ -120,6 +120,7 @@ def test_with_results_out_of_order_no_promotion_misses_its_checkpoint(name, tmp_
 def test_a_run_on_digits_continues_its_trainings_and_leaves_no_checkpoints(tmp_path):
     config = RunOptions(
         dataset="digits",
+        space="nasnet",
         space_args={"nodes": 1},
         searcher="random",
         scheduler="asha",

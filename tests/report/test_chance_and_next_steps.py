@@ -269,7 +269,8 @@ def test_a_curve_is_bounded_and_keeps_its_ends():
 @pytest.mark.long
 def test_a_search_draws_the_learning_curves_of_its_final_trainings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = "--space-arg nodes=1 --width 2 --depth 1 --train-images 64 --trials 2 --epochs 1 --final-epochs 2"
+    space = "--dataset digits --space nasnet --space-arg nodes=1 --width 2 --depth 1"
+    small = f"{space} --train-images 64 --trials 2 --epochs 1 --final-epochs 2"
     assert main(["search", *small.split(), "--final-seeds", "1", "--name", "a"]) == 0
     view = load_view(tmp_path / "results" / "a")
     assert view.image_counts["test"] == 359

@@ -146,7 +146,7 @@ def test_cells_of_every_space_are_rebuilt(space: str, task: Task, tmp_path: Path
 @pytest.mark.long
 def test_the_best_of_a_run_is_rebuilt_for_other_images(tmp_path: Path) -> None:
     words = "search --name found --space nasnet --space-arg nodes=2 --width 4 --depth 1 --trials 1 --epochs 1"
-    more = ["--train-images", "40", "--baseline", "none", "--final-seeds", "0", "--threads", "1"]
+    more = ["--dataset", "digits", "--train-images", "40", "--baseline", "none", "--final-seeds", "0", "--threads", "1"]
     assert main([*words.split(), *more, "--results-dir", str(tmp_path)]) == 0
     own = resolve("found", results=tmp_path).scalable
     assert (own.task.input_shape, own.task.classes, own.size(None, None)) == ((1, 8, 8), 10, (4, 1))
