@@ -114,10 +114,12 @@ def test_it_does_not_wait_forever_for_what_it_may_not_kill(start, tmp_path, monk
     process = start(sys.executable, "-c", WAITS, env=of_ray(tmp_path / "ray"))
     assert process.stdout.readline()
     real = os.kill
-    monkeypatch.setattr(os, "kill", lambda pid, number: real(pid, 0))
-    monkeypatch.setattr(watchdog, "PATIENCE", 0.3)
     (tmp_path / "ray").mkdir()
-    watchdog.clean(str(tmp_path / "ray"))
+    # put back before the process is ended
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "kill", lambda pid, number: real(pid, 0))
+        patch.setattr(watchdog, "PATIENCE", 0.3)
+        watchdog.clean(str(tmp_path / "ray"))
     assert not (tmp_path / "ray").exists()
     assert process.poll() is None
 
