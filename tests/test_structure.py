@@ -28,7 +28,7 @@ def test_the_package_does_not_grow():
     # finalists and limits of seconds (1,300), what a space names for searches to begin with (60), and architectures in
     # the spellings of other tools and what is told before, during and after a run (2,700), scores of untrained
     # networks and a predictor that sees them (1,100), and sparse tables and what REINFORCE keeps (400)
-    assert measure().lines <= 40_400
+    assert measure().lines <= 40_700
 
 
 def test_longer_functions_have_comments():
