@@ -33,7 +33,7 @@ Scores = dict[tuple[str, str], list[float]]
 def one_seed(task: tuple[int, int, list[int]]) -> Scores:
     """Return what the searches of one seed find, the earlier one of ``earlier`` queries."""
     seed, earlier, queries = task
-    trials = _benches[FIRST].search("predictor", earlier, seed)
+    trials = _benches[FIRST].curve("predictor", earlier, seed).trials
     run = EarlierRun(FIRST, tuple(t.architecture for t in trials), tuple(t.reward for t in trials))
     order = np.random.default_rng(seed).permutation(len(trials))
     shuffled = EarlierRun("shuffled", run.architectures, tuple(run.rewards[i] for i in order))

@@ -27,8 +27,9 @@ def test_the_package_does_not_grow():
     # and with what holds runs, files and text from outside, signals and hostile trials (3,900), and budgets, rivals,
     # finalists and limits of seconds (1,300), what a space names for searches to begin with (60), and architectures in
     # the spellings of other tools and what is told before, during and after a run (2,700), scores of untrained
-    # networks and a predictor that sees them (1,100), and sparse tables and what REINFORCE keeps (400)
-    assert measure().lines <= 40_700
+    # networks and a predictor that sees them (1,100), sparse tables and what REINFORCE keeps (400), the comparison of
+    # searchers with each other and other packages (730), and what earlier runs found and unnamed spaces mean (300)
+    assert measure().lines <= 40_500
 
 
 def test_longer_functions_have_comments():

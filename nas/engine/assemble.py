@@ -265,13 +265,7 @@ def build_search(
     for architecture, name in zip(start, config.searcher.start_from, strict=False):
         if problem := prepare(architecture).problem:
             raise ConfigError(f"--start-from {printable(name, NAME_SHOWN)} cannot be built for this task: {problem}")
-    # the training images are read here, and trials in this process then find them read
-    images = TrainSettings.from_json(job).splits().train if job else None
-    if isinstance(images, ImageStream):
-        try:
-            next(images.batches(1, seed=0, workers=0), None)
-        except EvaluationError as error:
-            raise ConfigError(f"dataset '{job['dataset']}': {error}") from None
+    _read_images(job)
     return SearchParts(
         space=space,
         searcher=searcher,
@@ -290,6 +284,16 @@ def build_search(
         start=start,
         earlier=earlier,
     )
+
+
+def _read_images(job: Json) -> None:
+    """Read the training images of ``job``, which trials in this process then find read; of a stream only the first."""
+    images = TrainSettings.from_json(job).splits().train if job else None
+    if isinstance(images, ImageStream):
+        try:
+            next(images.batches(1, seed=0, workers=0), None)
+        except EvaluationError as error:
+            raise ConfigError(f"dataset '{job['dataset']}': {error}") from None
 
 
 def _check_objectives(config: RunConfig) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from nas.core.text import count
 from nas.core.values import Json
 from nas.engine.config import RunConfig
+from nas.engine.start_points import check_point
 from nas.errors import ConfigError, SpaceError, printable
 from nas.models.resolve import RESULTS
 from nas.runs.journal import read
@@ -43,7 +44,8 @@ def earlier_runs(names: Sequence[str], space: Space, results: Path = RESULTS) ->
         if kind := events[0].get("kind"):
             raise ConfigError(f"--learn-from {shown}: it was made by nas {kind}; what can be learned from is searches")
         scored = _of_one_fidelity(read_trials(events))
-        _check_space(shown, scored, space)
+        for trial in scored:
+            check_point(trial.architecture, space, f"--learn-from {shown}, trial {trial.index}")
         if len(scored) < LEAST:
             found_there = count(len(scored), "architecture")
             raise ConfigError(f"--learn-from {shown}: it has {found_there} with a reward; at least {LEAST} are needed")
@@ -98,15 +100,3 @@ def _of_one_fidelity(trials: Sequence[Trial]) -> list[Trial]:
         if trial.reward is not None:
             by_epochs[trial.proposal.epochs].append(trial)
     return max(by_epochs.values(), key=len, default=[])
-
-
-def _check_space(shown: str, trials: Sequence[Trial], space: Space) -> None:
-    for trial in trials:
-        architecture = trial.architecture
-        if architecture.space != space.name:
-            other = f"it searched space '{architecture.space}', this search's is '{space.name}'"
-            raise ConfigError(f"--learn-from {shown}: {other}; runs of one space can learn from each other")
-        try:
-            space.describe(architecture)
-        except SpaceError as error:
-            raise ConfigError(f"--learn-from {shown}, trial {trial.index}: {error}") from None

@@ -75,12 +75,16 @@ def start_architectures(texts: Sequence[str], space: Space) -> list[Architecture
         return found
     for text in texts:
         architecture = space.start(text) if text in space.starts else start_architecture(text, space.name)
-        if architecture.space != space.name:
-            spaces = f"it is of space '{architecture.space}', the search of '{space.name}'"
-            raise ConfigError(f"--start-from {_shown(text)}: {spaces}")
-        try:
-            space.describe(architecture)
-        except SpaceError as error:
-            raise ConfigError(f"--start-from {_shown(text)}: {error}") from None
+        check_point(architecture, space, f"--start-from {_shown(text)}")
         found.append(architecture)
     return found
+
+
+def check_point(architecture: Architecture, space: Space, said: str) -> None:
+    """Raise :class:`ConfigError`, which begins with what the user ``said``, where ``space`` has no such point."""
+    if architecture.space != space.name:
+        raise ConfigError(f"{said}: it is of space '{architecture.space}', the search of '{space.name}'")
+    try:
+        space.describe(architecture)
+    except SpaceError as error:
+        raise ConfigError(f"{said}: {error}") from None

@@ -148,7 +148,10 @@ def test_a_search_that_learns_goes_on_when_the_earlier_run_is_gone(runs, tmp_pat
         ),
         (("--learn-from=first", "--space-arg=nodes=3"), "--learn-from first, trial 0:"),
         (("--learn-from=first", "--space=nb201", "--space-arg=nodes=2"), "nodes"),
-        (("--learn-from=first", "--config=NB201"), "it searched space 'nasnet', this search's is 'nb201'"),
+        (
+            ("--learn-from=first", "--config=NB201"),
+            "first, trial 0: it is of space 'nasnet', the search of 'nb201'",
+        ),
     ],
 )
 def test_what_cannot_be_learned_from_is_told_before_anything_is_written(runs, flags, words):

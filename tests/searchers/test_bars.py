@@ -55,4 +55,4 @@ def test_the_table_has_the_published_optimum(bench):
 
 
 def test_200_trials_count_200_distinct_queries(bench):
-    assert len({trial.key for trial in bench.search("evolution", 200, 0)}) == 200
+    assert len({trial.key for trial in bench.curve("evolution", 200, 0).trials}) == 200

@@ -40,6 +40,8 @@ class Curve:
     """What the searcher took to propose, with keys, costs and zero-cost scores of the candidates that it looked at."""
     simulated: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """(Q,) seconds that the evaluations would have taken until then, as the table has them."""
+    trials: tuple[Trial, ...] = ()
+    """The evaluated trials of a search of ours."""
 
     def after(self, queries: int) -> float:
         """Return the score of the best by reward among the first ``queries``, the mean over ties."""
@@ -96,32 +98,6 @@ class TableTask:
         """The best score of the table, and the score of what has the best reward."""
         return float(np.nanmax(self._scores)), float(self._scores[np.nanargmax(self._rewards)])
 
-    def search(
-        self,
-        searcher: str,
-        queries: int,
-        seed: int,
-        args: Mapping[str, Value] | None = None,
-        earlier: tuple[EarlierRun, ...] = (),
-        clock: _Clock | None = None,
-    ) -> list[Trial]:
-        """Return the trials that a search evaluated; only distinct networks are queries."""
-        wanted = DEFAULT_SCORES if (args or {}).get("scores") is True else ()
-        scores = CandidateScores(self.space, self.prepare, DEFAULT_TASK, wanted)
-        seen = visible_scores(scores, searcher, ())
-        context = Context(self.prepare, self.epochs, queries, scores=seen, earlier=earlier)
-        ledger = Ledger()
-        made = make_searcher(searcher, self.space, args or {}, context)
-        Loop(
-            _Timed(made, clock or _Clock()),
-            self.prepare,
-            InlineExecutor(TableEvaluator(self.table, self.reward, self.dataset)),
-            MemoryJournal(),
-            ledger,
-            Settings(DEFAULT_TASK, queries, self.epochs, seed),
-        ).run()
-        return [trial for trial in ledger.trials if trial.status == "done"]
-
     def curve(
         self,
         searcher: str,
@@ -130,12 +106,24 @@ class TableTask:
         args: Mapping[str, Value] | None = None,
         earlier: tuple[EarlierRun, ...] = (),
     ) -> Curve:
-        """Return what a search found, query by query."""
-        clock = _Clock()
-        trials = self.search(searcher, queries, seed, args, earlier, clock)
+        """Return what a search found, query by query; only distinct networks are queries."""
+        wanted = DEFAULT_SCORES if (args or {}).get("scores") is True else ()
+        scores = CandidateScores(self.space, self.prepare, DEFAULT_TASK, wanted)
+        seen = visible_scores(scores, searcher, ())
+        context = Context(self.prepare, self.epochs, queries, scores=seen, earlier=earlier)
+        ledger, clock = Ledger(), _Clock()
+        Loop(
+            _Timed(make_searcher(searcher, self.space, args or {}, context), clock),
+            self.prepare,
+            InlineExecutor(TableEvaluator(self.table, self.reward, self.dataset)),
+            MemoryJournal(),
+            ledger,
+            Settings(DEFAULT_TASK, queries, self.epochs, seed),
+        ).run()
+        trials = [trial for trial in ledger.trials if trial.status == "done"]
         rows = [self.table.row(trial.architecture, trial.key) for trial in trials]
         paid = np.cumsum([0.0 if trial.metrics is None else trial.metrics.seconds for trial in trials])
-        return Curve(self._rewards[rows], self._scores[rows], clock.seconds, paid)
+        return Curve(self._rewards[rows], self._scores[rows], clock.seconds, paid, tuple(trials))
 
     def peer_curve(self, peer: Peer, queries: int, distinct: bool) -> Curve:
         """Return what another package finds in the table's own decisions.
