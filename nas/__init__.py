@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from nas.api.study import get_space as space_of
     from nas.core.values import Budget, Task
+    from nas.data.user_data import Data, register_dataset
     from nas.engine.config import Constraints
     from nas.errors import EvaluationError, Infeasible, NasError
     from nas.evaluators import register_evaluator
@@ -55,6 +56,7 @@ _HOMES = {
         "search",
     ),
     "nas.core.values": ("Budget", "Task"),
+    "nas.data.user_data": ("Data", "register_dataset"),
     "nas.engine.config": ("Constraints",),
     "nas.errors": ("EvaluationError", "Infeasible", "NasError"),
     "nas.evaluators": ("register_evaluator",),
@@ -76,6 +78,7 @@ __all__ = [
     "Cells",
     "Choose",
     "Constraints",
+    "Data",
     "EvaluationError",
     "Graph",
     "GraphBuilder",
@@ -108,6 +111,7 @@ __all__ = [
     "list_spaces",
     "load",
     "load_study",
+    "register_dataset",
     "register_evaluator",
     "register_scheduler",
     "register_searcher",

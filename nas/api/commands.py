@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nas.core.files import read_json
 from nas.core.plugins import load_built_in
 from nas.core.values import Json, Value
+from nas.errors import ConfigError
 from nas.models.resolve import SizeOptions, resolve
 from nas.runs.progress import Observer
 from nas.runs.run_folder import JOURNAL, folder_of, new_folder
@@ -63,7 +64,7 @@ def compared(
     if name is not None and (folder_of(results, name) / JOURNAL).is_file():
         run = comparisons.ComparisonRun.resume(folder_of(results, name), _plugins_of(given), accept_changes)
     else:
-        asked = settings_from(tuple(map(str, models)), given)
+        asked = settings_from(tuple(map(str, models)), named_data(given))
         with new_folder(results, name, stem) as folder:
             run = comparisons.ComparisonRun.create(folder, asked, told)
     run.execute(told)
@@ -124,13 +125,25 @@ def _trained(model: str | Path, name: str | None, command: str, settings: Json, 
         run = TrainingRun.resume(folder_of(results, name), _plugins_of(given), accept_changes)
     else:
         given.pop("accept_changes", None)
-        asked = settings_from(command, None, {**given, "target": str(model)})
+        asked = settings_from(command, None, {**named_data(given), "target": str(model)})
         asked.check()
         begin = start(asked, results=results)
         with new_folder(results, name, f"{begin.network['name']}-{asked.dataset}") as folder:
             run = TrainingRun.create(folder, begin.settings, begin.graph, begin.network, initial=begin.initial)
     run.execute(told)
     return load_training(run.folder)
+
+
+def named_data(settings: Json) -> Json:
+    """Return ``settings`` with the name of a dataset that is given as an object."""
+    dataset = settings.get("dataset")
+    if dataset is None or isinstance(dataset, str):
+        return settings
+    from nas.data.user_data import Data
+
+    if not isinstance(dataset, Data):
+        raise ConfigError(f"dataset must be a name or nas.Data, found {type(dataset).__name__}; nas.Data(train=...)")
+    return {**settings, "dataset": dataset.name}
 
 
 def _plugins_of(settings: Json) -> Json:

@@ -8,11 +8,10 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from nas.api.commands import compared
+from nas.api.commands import compared, named_data
 from nas.core.files import write_json
 from nas.core.plugins import load_built_in
 from nas.core.values import Budget, Json, Task, Value
-from nas.data.config import DEFAULT_DATASET
 from nas.engine.assemble import DEFAULT_TASK, TABLE_SPACE, UserObjects, build_search, with_defaults, with_precision
 from nas.engine.config import NONE, PLACES, PYTHON, BudgetConfig, Constraints, RunOptions, config_of
 from nas.engine.loop import Ledger, Loop, fold
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
+    from nas.data.user_data import Data
     from nas.workflows.compare.result import Comparison
 
 SpaceLike: TypeAlias = str | Space | Callable[..., object]
@@ -48,8 +48,8 @@ Observe: TypeAlias = Callable[[Ledger], None]
 class TrainEvaluator:
     """The built-in training: the reward is the validation accuracy in percent. None is the default of each setting."""
 
-    dataset: str = DEFAULT_DATASET
-    """A dataset's name, see ``nas list datasets``."""
+    dataset: str | Data | None = None
+    """A name, see ``nas list datasets``, or data in Python; None: the one in ``data_dir``, else the default."""
     data_dir: str | Path | None = None
     """Its folder, or its .npz file."""
     recipe: str | Mapping[str, Value] | None = None
@@ -60,6 +60,10 @@ class TrainEvaluator:
     """Side in pixels, of the dataset ``folder``."""
     train_images: int | None = None
     validation_images: int | None = None
+    val_share: float | None = None
+    """Of the training images, to validate on."""
+    test_share: float | None = None
+    """Of the images of a dataset without a test split, to test on."""
     threads: int | None = None
     """Of torch, for each trial."""
     time_limit: int | None = None
@@ -67,7 +71,7 @@ class TrainEvaluator:
 
     def settings(self) -> Json:
         """Return what it sets of a run's configuration."""
-        found = {name: value for name, value in vars(self).items() if value is not None}
+        found = named_data({name: value for name, value in vars(self).items() if value is not None})
         return {"evaluator": "train", **found, **({"data_dir": str(self.data_dir)} if self.data_dir else {})}
 
 

@@ -135,7 +135,17 @@ def _search(options: argparse.Namespace) -> int:
     _factors(options)
     if options.input or options.classes:
         raise ConfigError("--input and --classes are the dataset's own; leave them out")
-    names = ("dataset", "data_dir", "image_size", "train_images", "recipe", "epochs", "threads")
+    names = (
+        "dataset",
+        "data_dir",
+        "image_size",
+        "train_images",
+        "val_share",
+        "test_share",
+        "recipe",
+        "epochs",
+        "threads",
+    )
     settings = GridSettings(
         target=options.target,
         training=GridTrainingConfig.of({name: getattr(options, name) for name in names}),

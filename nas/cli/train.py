@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from nas.workflows.start import TrainingStart
     from nas.workflows.train.run import TrainingRun
 
-NO_COMMON_FLAG = {"target", "recipe", "dataset", "validation_images", "max_macs", "plugins", "command", "start"}
+NO_COMMON_FLAG = {
+    "target",
+    "recipe",
+    "dataset",
+    "validation_images",
+    "val_share",
+    "max_macs",
+    "plugins",
+    "command",
+    "start",
+}
 """Settings of a training that have flags in other words, those of a single command, or none."""
 TRANSFER_RECIPE = "imagenet-mobile"
 MEASURING = "measuring a few steps, 30 s at most ..."

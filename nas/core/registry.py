@@ -32,6 +32,11 @@ class Registry(Generic[T]):
         self._items[name] = item
         return item
 
+    def replace(self, name: str, item: T) -> T:
+        """Register ``item`` in the place of one of that name, for names that say what the item is."""
+        self._items[name] = item
+        return item
+
     def alias(self, other: str, name: str) -> None:
         """Let ``other`` name the item ``name`` too; it is not listed, and gives way to an item of that name."""
         self._aliases[other] = name

@@ -9,6 +9,7 @@ than all decoders have memory for, are not decoded.
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import warnings
@@ -18,15 +19,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.core.file_kinds import kind_of_file
+from nas.core.file_kinds import HEAD, kind_of
 from nas.core.files import irregular
 from nas.core.memory import free_memory, size_text
-from nas.data.depth import Damaged, Decoding, eight_bits
+from nas.data.depth import CONTENT, Damaged, Decoding, eight_bits
 from nas.errors import ConfigError, one_line
 
 if TYPE_CHECKING:
@@ -60,30 +61,44 @@ class SquareCrop:
     central: bool = False
 
 
+@dataclass(frozen=True)
+class Span:
+    """An image file that is a part of another file, such as an archive that is not compressed."""
+
+    path: Path
+    """The other file."""
+    start: int
+    """Where it begins, in bytes."""
+    length: int
+    """In bytes."""
+
+
+ImageSource: TypeAlias = "Path | Span | bytes | Image.Image"
+"""Where an image is read: a file, a part of a file, the content of a file, or an image in memory."""
 RandomCrop = tuple[float, float] | SquareCrop
 """How a random crop is drawn: the range of an Inception crop's share of the area, or as squares."""
 
 
-def central(path: Path, resize: int, size: int, decoding: Decoding | None = None) -> Pixels:
+def central(source: ImageSource, resize: int, size: int, decoding: Decoding | None = None) -> Pixels:
     """Return the central ``size`` x ``size`` pixels (H, W, 3) of an image scaled so that its short side is ``resize``.
 
     Raises :class:`Damaged`, here and below for a file that is missing, no image, truncated or too large.
     """
-    with _opened(path) as image:
+    with opened(source) as image:
         side = min(image.size) * size / resize
         left, top = ((extent - side) / 2 for extent in image.size)
         return _cut(image, (left, top, left + side, top + side), size, decoding or Decoding())
 
 
 def inception_crop(
-    path: Path,
+    source: ImageSource,
     size: int,
     crop: RandomCrop,
     uniforms: npt.NDArray[np.float64],
     decoding: Decoding | None = None,
 ) -> Pixels:
     """Return a random crop (size, size, 3) of an image, as :func:`crop_boxes` draws it from ``uniforms`` (22,)."""
-    with _opened(path) as image:
+    with opened(source) as image:
         width, height = image.size
         top, left, tall, wide = map(float, crop_boxes(uniforms[None], height, width, crop)[0])
         return _cut(image, (left, top, left + wide, top + tall), size, decoding or Decoding())
@@ -175,17 +190,22 @@ def _require_room(extents: tuple[int, int], decoders: int) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(source: ImageSource) -> Iterator[Image.Image]:
+    """Open an image, of which only the header is read; what is wrong with it raises :class:`Damaged`, also later."""
     from PIL import Image, UnidentifiedImageError
 
+    if isinstance(source, Image.Image):
+        yield source
+        return
     bombs = Image.DecompressionBombError, Image.DecompressionBombWarning
     try:
-        if kind := irregular(path):
-            raise Damaged(f"{kind}, no regular file")
-        with Image.open(path, formats=_formats()) as image:
+        file = _file(source)
+        with Image.open(file, formats=_formats()) as image:
+            if isinstance(file, io.BytesIO):  # deep images are read twice
+                setattr(image, CONTENT, file.getvalue())
             yield image
     except UnidentifiedImageError:
-        kind = kind_of_file(path)
+        kind = kind_of(_head(source))
         unknown = "it is no JPEG, PNG, TIFF or other image file that pillow reads"
         raise Damaged(unknown if kind is None else f"the file is {kind}") from None
     except OSError as error:
@@ -195,3 +215,27 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     # what pillow's decoders raise for altered bytes
     except (SyntaxError, ValueError, EOFError, OverflowError, MemoryError, struct.error, zlib.error) as error:
         raise Damaged(one_line(error)) from None
+
+
+def _file(source: Path | Span | bytes) -> Path | io.BytesIO:
+    """Return what pillow opens: a regular file, or bytes in memory."""
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    path = source.path if isinstance(source, Span) else source
+    if kind := irregular(path):
+        raise Damaged(f"{kind}, no regular file")
+    if isinstance(source, Path):
+        return source
+    with path.open("rb") as file:
+        file.seek(source.start)
+        content = file.read(source.length)
+    if len(content) != source.length:
+        raise Damaged(f"{len(content):,} of its {source.length:,} bytes are there; get '{path}' again")
+    return io.BytesIO(content)
+
+
+def _head(source: Path | Span | bytes) -> bytes:
+    """Return the first bytes of a file that is no image."""
+    found = _file(source)
+    with found.open("rb") if isinstance(found, Path) else found as file:
+        return file.read(HEAD)

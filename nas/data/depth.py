@@ -7,10 +7,12 @@ who reports it: images that use a twentieth of the range come out nearly black.
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +31,8 @@ FULL_RANGE = "PPM", "JPEG2000"
 """Formats that say the range of their values, which pillow scales to 16 bits."""
 BIG_ENDIAN = "B" if sys.byteorder == "little" else "BN"
 """Last letters of pillow's raw modes of 16 bits with the high byte first; N is this machine's own order."""
+CONTENT = "nas_content"
+"""Attribute of opened images that are no file of their own: the bytes of their file."""
 EVIDENCE = 8
 """Distinct values that tell that data was scaled up to 16 bits when it was written."""
 
@@ -99,7 +103,7 @@ def _sixteen_bits(image: Image.Image) -> Values | None:
         if image.format == "TIFF" and max(image.tag_v2.get(TIFF_BITS, (8,))) > 8:  # type: ignore[attr-defined]
             raise Damaged("its channels of more than 8 bits lie in separate planes; write them together")
         return None
-    with Image.open(image.filename, formats=[str(image.format)]) as low:  # type: ignore[attr-defined]
+    with Image.open(_again(image), formats=[str(image.format)]) as low:
         turned = [mode[:-1] + ("L" if mode[-1] in BIG_ENDIAN else "B") for mode in raw]
         if raw[0].startswith("LA"):
             # there is no such order for grey with alpha, but its two values have the bytes of four channels
@@ -123,7 +127,7 @@ def _stated(image: Image.Image, values: Values) -> float | None:
     if image.format in FULL_RANGE and image.mode != "F":
         return DEEP
     if image.format == "PNG":
-        bits = _significant_bits(str(image.filename))  # type: ignore[attr-defined]
+        bits = _significant_bits(_again(image))
         if bits is None or bits >= 16:
             return None if bits is None else DEEP
         # by the standard a writer scales values up to 16 bits, but not all do
@@ -142,9 +146,15 @@ def _stated(image: Image.Image, values: Values) -> float | None:
     return None
 
 
-def _significant_bits(path: str) -> int | None:
+def _again(image: Image.Image) -> Path | io.BytesIO:
+    """Return the file of an opened image, or its content where it is no file of its own, to be read again."""
+    content = getattr(image, CONTENT, None)
+    return Path(str(image.filename)) if content is None else io.BytesIO(content)  # type: ignore[attr-defined]
+
+
+def _significant_bits(source: Path | io.BytesIO) -> int | None:
     """Return the bits of a colour that a PNG file says to have had before they were scaled (chunk sBIT), or None."""
-    with open(path, "rb") as file:
+    with source.open("rb") if isinstance(source, Path) else source as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)

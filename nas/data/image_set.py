@@ -24,6 +24,8 @@ Images: TypeAlias = "ImageSet | ImageStream"
 
 NAMED = 5
 """Classes that a sentence names at most."""
+IMBALANCED = 3
+"""Times as many training images of the commonest class as of the rarest are told."""
 CLASS_NAME_LIMIT = 200
 """Characters of the name of a class."""
 MOST_CLASS_NAMES = 25_000
@@ -186,6 +188,7 @@ class Splits:
         classes: their number
         class_names: their names in the order of the labels; empty where the dataset has none
         test_images: the number of labels of the test split; None where they are not known before it is read
+        drawn_test: whether the dataset has no official test split and it is a part of the training images
     """
 
     name: str
@@ -195,6 +198,7 @@ class Splits:
     classes: int
     class_names: tuple[str, ...] = ()
     test_images: int | None = None
+    drawn_test: bool = False
 
     @cached_property
     def test(self) -> Images:
@@ -233,11 +237,26 @@ class Splits:
             part = self.__dict__.get(name)
             missing = [] if part is None else np.setdiff1d(np.arange(self.classes), part.labels).tolist()
             if missing:
-                names = ", ".join(self.class_names[i] if self.class_names else str(i) for i in missing[:NAMED])
+                names = ", ".join(map(self._named, missing[:NAMED]))
                 more = f" and {len(missing) - NAMED:,} more" if len(missing) > NAMED else ""
                 told = f"{len(missing):,} of {self.classes:,} classes have no {name} image and are not measured"
                 remarks[f"classes, {name}"] = f"{told}: {names}{more}"
+        if self.drawn_test:
+            drawn = f"{self.test_images or 0:,} of its images, drawn evenly of each class"
+            remarks["test split"] = (
+                f"the dataset has no test split: {drawn} and the same for every seed, are kept for it"
+            )
+        counts = np.bincount(self.train.labels, minlength=self.classes)
+        if counts.max() >= IMBALANCED * counts.min():
+            many, few = (f"{counts[i]:,} of {self._named(int(i))}" for i in (counts.argmax(), counts.argmin()))
+            remarks["balance"] = (
+                f"the classes are not balanced: {many}, {few} among the training images; class_weights or"
+                " balanced_sampling of the recipe give each class the same weight"
+            )
         return remarks
+
+    def _named(self, label: int) -> str:
+        return self.class_names[label] if self.class_names else str(label)
 
     @property
     def _findings(self) -> Findings:
@@ -255,20 +274,30 @@ class Splits:
 class DatasetSource:
     """A dataset whose files were found and have the right sizes, none read yet.
 
-    ``train`` and ``test`` read the official splits; ``validation``: the usual number of images, None for a tenth.
-    ``test_labels`` reads the labels of the test split alone, int64 (N,), which are checked before anything is trained.
-    ``files`` yields the files that are read, as names and paths; a name stays the same wherever the files lie.
-    ``class_names`` are one a class, in the order of the labels, or none; they become printable here, cut to
-    :data:`CLASS_NAME_LIMIT` characters. Another number of them raises :class:`ConfigError`.
+    The names of classes become printable here, cut to :data:`CLASS_NAME_LIMIT` characters; another number of them than
+    one a class raises :class:`ConfigError`.
+
+    Attributes:
+        task: what networks for it must do
+        train: reads the official training split
+        test: reads the official test split; None where there is none, and a share of the training split takes its place
+        validation: the usual number of validation images, None: a tenth of the training split
+        test_labels: reads the labels of the test split alone, int64 (N,), which are checked before anything is trained
+        files: yields the files that are read, as names and paths; a name stays the same wherever the files lie
+        class_names: one a class in the order of the labels, or none
+        official_validation: reads the official validation split; None where there is none, and it is drawn
+        digest: of the images, of a dataset without files; "" where what it is named by says which images they are
     """
 
     task: Task
     train: Callable[[], Images]
-    test: Callable[[], Images]
+    test: Callable[[], Images] | None
     validation: int | None = None
     test_labels: Callable[[], Labels] | None = None
     files: Callable[[], Iterable[tuple[str, str]]] | None = None
     class_names: tuple[str, ...] = ()
+    official_validation: Callable[[], Images] | None = None
+    digest: str = ""
 
     def __post_init__(self) -> None:
         if self.class_names and len(self.class_names) != self.task.classes:

@@ -1,7 +1,7 @@
-"""Published image sets in their own formats: digits, Fashion-MNIST and a packaged part of it, CIFAR-10 and CIFAR-100.
+"""Published image sets in their own formats: digits, MNIST and its kin, a packaged part of Fashion-MNIST, SVHN, CIFAR.
 
-Formats are IDX (MNIST's, plain or gzipped) and the binary records of CIFAR. The checks read names, sizes and magic
-numbers only; the readers read. Every error is a :class:`ConfigError` that names the file.
+Formats are IDX (MNIST's, plain or gzipped), MATLAB's files (SVHN) and CIFAR's binary records. The checks read names,
+sizes and magic numbers only; the readers read. Every error is a :class:`ConfigError` that names the file.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import numpy as np
 
 from nas.core.file_kinds import GZIP, kind_of_file
 from nas.core.values import Task
+from nas.data.cifar_forms import CifarForm, cifar10_form, cifar100_form, open_archive, open_pickles, pickled_home
 from nas.data.image_set import DatasetSource, ImageSet, Labels, Pixels, stratified
-from nas.errors import ConfigError
+from nas.errors import ConfigError, one_line
 
 IDX_UBYTE = 0x08
 CIFAR_PIXELS = 3 * 32 * 32
@@ -36,14 +37,26 @@ FASHION_HELP = (
     "install Debian's package dataset-fashion-mnist, or get the four .gz files of "
     "https://github.com/zalandoresearch/fashion-mnist and pass their folder with --data-dir"
 )
-CIFAR10_HELP = (
-    "get cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and pass its folder with "
+MNIST_HELP = (
+    "get the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and"
+    " t10k-labels-idx1-ubyte, plain or as .gz, and pass their folder with --data-dir"
+)
+KMNIST_HELP = f"{MNIST_HELP}; they are at http://codh.rois.ac.jp/kmnist"
+SVHN_HELP = (
+    "get train_32x32.mat and test_32x32.mat from http://ufldl.stanford.edu/housenumbers and pass their folder with "
     "--data-dir"
+)
+CIFAR10_HELP = (
+    "get cifar-10-binary.tar.gz or cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html and pass it,"
+    " or the folder it is unpacked in, with --data-dir"
 )
 CIFAR100_HELP = CIFAR10_HELP.replace("cifar-10-", "cifar-100-")
 DIGITS = tuple("0123456789")
 FASHION = (*("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),)
 """The names of Fashion-MNIST's classes (arXiv:1708.07747, table 2)."""
+KUZUSHIJI = "o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"
+"""The hiragana of Kuzushiji-MNIST's classes (arXiv:1812.01718, figure 2)."""
+SVHN_FILES = "train_32x32.mat", "test_32x32.mat"
 MOST_META = 64 << 10
 """Bytes of a file of names."""
 
@@ -92,11 +105,35 @@ def open_fashion_mnist(
     folder: Path | None, counts: tuple[int, int] = (60_000, 10_000), validation: int = 5_000
 ) -> DatasetSource:
     """Fashion-MNIST (arXiv:1708.07747) as the IDX files of its authors, gzipped or plain; ``counts``: train, test."""
+    return open_idx(folder, "fashion-mnist", FASHION, FASHION_HELP, counts, validation)
+
+
+def open_mnist(folder: Path | None, counts: tuple[int, int] = (60_000, 10_000)) -> DatasetSource:
+    """MNIST (LeCun, Cortes and Burges 1998) as the IDX files of its authors."""
+    return open_idx(folder, "mnist", DIGITS, MNIST_HELP, counts)
+
+
+def open_kmnist(folder: Path | None, counts: tuple[int, int] = (60_000, 10_000)) -> DatasetSource:
+    """Kuzushiji-MNIST (arXiv:1812.01718) as the IDX files of its authors."""
+    return open_idx(folder, "kmnist", KUZUSHIJI, KMNIST_HELP, counts)
+
+
+def open_idx(
+    folder: Path | None,
+    name: str,
+    class_names: Sequence[str],
+    help: str,
+    counts: tuple[int, int] = (60_000, 10_000),
+    validation: int = 5_000,
+) -> DatasetSource:
+    """Return a dataset of MNIST's kind: four IDX files of 28 x 28 grey pixels in ``folder`` or its folder ``raw``."""
     assert folder is not None
+    inner = sorted(path for path in (*folder.glob("raw"), *folder.glob("*/raw")) if any(path.glob("*-idx3-ubyte*")))
+    home = inner[0] if inner and not any(folder.glob("*-idx3-ubyte*")) else folder
     files = {}
     for split, count in zip(("train", "t10k"), counts, strict=True):
-        images = idx_file(folder, f"{split}-images-idx3-ubyte", (count, 28, 28), FASHION_HELP)
-        labels = idx_file(folder, f"{split}-labels-idx1-ubyte", (count,), FASHION_HELP)
+        images = idx_file(home, f"{split}-images-idx3-ubyte", (count, 28, 28), help)
+        labels = idx_file(home, f"{split}-labels-idx1-ubyte", (count,), help)
         files[split] = images, labels
 
     def read(split: str) -> ImageSet:
@@ -106,14 +143,62 @@ def open_fashion_mnist(
     def test_labels() -> Labels:
         return read_idx(files["t10k"][1]).astype(np.int64)
 
-    task, named = Task("fashion-mnist", (1, 28, 28), 10), _named([path for pair in files.values() for path in pair])
+    task, named = Task(name, (1, 28, 28), len(class_names)), _named([path for pair in files.values() for path in pair])
     train, test = partial(read, "train"), partial(read, "t10k")
-    return DatasetSource(task, train, test, validation, test_labels, lambda: named, FASHION)
+    return DatasetSource(task, train, test, validation, test_labels, lambda: named, tuple(class_names))
+
+
+def open_svhn(folder: Path | None, validation: int = 6_000) -> DatasetSource:
+    """Street View House Numbers (Netzer et al. 2011), cropped digits of 32 x 32: MATLAB's files of its authors.
+
+    Label 10 there is the digit 0. The extra images are not used.
+    """
+    assert folder is not None
+    from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import MatReadError
+
+    paths = {split: folder / name for split, name in zip(("train", "test"), SVHN_FILES, strict=True)}
+    for path in paths.values():
+        if not path.is_file():
+            raise ConfigError(f"file '{path}' is missing; {SVHN_HELP}")
+        try:
+            shapes = {name: shape for name, shape, _ in whosmat(path)}
+        except (MatReadError, ValueError, TypeError, OSError, NotImplementedError) as error:
+            raise ConfigError(f"file '{path}' {_state(path)}: {one_line(error)}; get it again") from None
+        images, labels = shapes.get("X", ()), shapes.get("y", ())
+        if images[:3] != (32, 32, 3) or len(images) != 4 or labels != (images[3], 1):
+            found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+            raise ConfigError(f"file '{path}' must hold X (32, 32, 3, N) and y (N, 1), found {found}; {SVHN_HELP}")
+
+    def part(split: str, name: str) -> Pixels:
+        try:
+            found: Pixels = loadmat(paths[split], variable_names=[name])[name]
+        except (MatReadError, ValueError, TypeError, OSError, KeyError, zlib.error) as error:
+            raise ConfigError(
+                f"file '{paths[split]}' {_state(paths[split])}: {one_line(error)}; get it again"
+            ) from None
+        return found
+
+    def labels_of(split: str) -> Labels:
+        found = part(split, "y").astype(np.int64).reshape(-1)
+        return np.where(found == 10, 0, found)
+
+    def read(split: str) -> ImageSet:
+        return ImageSet(np.ascontiguousarray(part(split, "X").transpose(3, 2, 0, 1)), labels_of(split))
+
+    task, named = Task("svhn", (3, 32, 32), 10), _named(list(paths.values()))
+    train, test = partial(read, "train"), partial(read, "test")
+    return DatasetSource(task, train, test, validation, partial(labels_of, "test"), lambda: named, DIGITS)
 
 
 def open_cifar10(folder: Path | None, records: int = 10_000, validation: int = 5_000) -> DatasetSource:
-    """CIFAR-10 (Krizhevsky 2009), six binary files of ``records`` images in ``folder`` or its cifar-10-batches-bin."""
+    """CIFAR-10 (Krizhevsky 2009): six files of ``records`` images in ``folder`` or its own folder, binary or pickled.
+
+    The .tar.gz of its authors will do, or a folder with it.
+    """
     assert folder is not None
+    if other := _other_form(folder, cifar10_form(records), validation, CIFAR10_HELP):
+        return other
     inner = folder / "cifar-10-batches-bin"
     home = inner if inner.is_dir() else folder
     train, test = [home / f"data_batch_{i}.bin" for i in range(1, 6)], [home / "test_batch.bin"]
@@ -126,8 +211,10 @@ def open_cifar10(folder: Path | None, records: int = 10_000, validation: int = 5
 def open_cifar100(
     folder: Path | None, counts: tuple[int, int] = (50_000, 10_000), validation: int = 5_000
 ) -> DatasetSource:
-    """CIFAR-100 (Krizhevsky 2009), fine labels, as CIFAR-10 in cifar-100-binary; ``counts``: images by file."""
+    """CIFAR-100 (Krizhevsky 2009), fine labels, as CIFAR-10; ``counts``: training and test images."""
     assert folder is not None
+    if other := _other_form(folder, cifar100_form(counts), validation, CIFAR100_HELP):
+        return other
     inner = folder / "cifar-100-binary"
     home = inner if inner.is_dir() else folder
     train, test = home / "train.bin", home / "test.bin"
@@ -135,6 +222,20 @@ def open_cifar100(
         check_cifar(path, count, CIFAR100_HELP, 2)
     task = Task("cifar100", (3, 32, 32), 100)
     return _cifar(task, [train], [test], 2, validation, home / "fine_label_names.txt")
+
+
+def _other_form(place: Path, form: CifarForm, validation: int, help: str) -> DatasetSource | None:
+    """Return a dataset of CIFAR that is pickled or in an archive, None where binary files are what is there."""
+    if place.is_file():
+        return open_archive(place, form, validation, help)
+    binary = any((home / f"{name}.bin").is_file() for home in (place, place / form.binary) for name in form.train)
+    if binary:
+        return None
+    if home := pickled_home(place, form):
+        return open_pickles(home, form, validation, help)
+    number = form.task.name.removeprefix("cifar")
+    packed = sorted(place.glob(f"cifar-{number}-*.tar.gz"))
+    return open_archive(packed[0], form, validation, help) if packed else None
 
 
 def _cifar(

@@ -13,6 +13,9 @@ from nas.core.files import real_path
 from nas.core.registry import Registry
 from nas.core.values import Task
 from nas.data import published_sets as published
+from nas.data.arrays import ARRAYS_HELP, open_arrays
+from nas.data.config import DEFAULT_TEST_SHARE
+from nas.data.image_folder import FOLDER_HELP, open_folder
 from nas.data.image_set import (
     DatasetSource,
     Images,
@@ -23,16 +26,17 @@ from nas.data.image_set import (
     checked,
     stratified,
 )
-from nas.data.own_images import ARRAYS_HELP, FOLDER_HELP, open_arrays, open_folder
 from nas.data.streaming import ImageStream
 from nas.errors import ConfigError
 
 __all__ = [
     "DATASETS", "DatasetInfo", "DatasetSource", "ImageSet", "ImageStream", "Images", "Normalization", "Splits",
-    "check_dataset", "class_names_of", "files_of", "images_named", "load_splits", "stratified", "task_of",
+    "check_dataset", "class_names_of", "digest_of", "files_of", "images_named", "load_splits", "stratified", "task_of",
 ]  # fmt: skip
 
 MOST_VALIDATION = 50_000
+TEST_SEED = 0
+"""Of the draw of a test split, which no other seed may change."""
 OWN = ("arrays", "folder")
 """The datasets that are whatever lies in ``data_dir``."""
 
@@ -64,42 +68,98 @@ def load_splits(
     validation: int | None = None,
     train_images: int | None = None,
     image_size: int | None = None,
+    val_share: float | None = None,
+    test_share: float | None = None,
 ) -> Splits:
     """Read the training set of dataset ``name`` and part it into train and validation; the test split stays on disk.
 
-    Validation is a stratified random part of the official training set: ``validation`` images (the dataset's own number
-    by default), drawn from ``split_seed`` alone; of the rest, ``train_images`` are kept in the same way (all by
-    default). ``image_size`` is the side of the images of a dataset of files. Raises :class:`ConfigError` as
-    :func:`check_dataset`, and for a label out of range, a seed below 0, or a part without an image of every class.
+    Validation is the dataset's own split where it has one, else a stratified random part of the official training set:
+    ``validation`` images or ``val_share`` of them (the dataset's own number by default), drawn from ``split_seed``
+    alone; of the rest, ``train_images`` are kept in the same way (all by default). Of a dataset without a test split
+    that is ``test_share`` of its images (20 %), drawn first and the same for every seed. ``image_size`` is the side of
+    the images of a dataset of files. Raises :class:`ConfigError` as :func:`check_dataset`, and for a label out of
+    range, a seed below 0, or a part without an image of every class.
     """
     if type(split_seed) is not int or split_seed < 0:
         raise ConfigError(f"split seed must be an integer of at least 0, found {split_seed!r}")
     source = _open(name, data_dir, image_size)
+    classes = source.task.classes
     official = checked(source.train(), f"training split of dataset '{name}'", source.task)
-    test = None if source.test_labels is None else source.test_labels()  # no image of the test split is read for it
-    if test is not None:
-        check_labels(test, f"test split of dataset '{name}'", source.task)
+    read_test, tested = source.test, None
+    if read_test is None:
+        share = DEFAULT_TEST_SHARE if test_share is None else test_share
+        count = _share(f"dataset '{name}': the test share", share, len(official), classes, 2 * classes)
+        for_test, rest = stratified(official.labels, count, TEST_SEED)
+        kept, tested = official.take(for_test), len(for_test)
+        official, read_test = official.take(rest), lambda: kept
+    elif test_share is not None:
+        raise ConfigError(f"dataset '{name}': it has a test split of its own; a test share is for one without")
+    elif source.test_labels is not None:  # no image of the test split is read for it
+        labels = source.test_labels()
+        check_labels(labels, f"test split of dataset '{name}'", source.task)
+        tested = len(labels)
+    if source.official_validation is not None:
+        train, chosen = _official_validation(source, name, official, validation, val_share, split_seed)
+    else:
+        train, chosen = _drawn_validation(source, name, official, validation, val_share, split_seed)
+    if train_images is not None:
+        if type(train_images) is not int or not classes <= train_images <= len(train):
+            allowed = f"an integer from {classes} to {len(train):,}, found {train_images!r}"
+            raise ConfigError(f"dataset '{name}': the number of training images must be {allowed}")
+        train = train.take(stratified(train.labels, train_images, split_seed)[0])
+    return Splits(name, train, chosen, read_test, classes, source.class_names, tested, source.test is None)
+
+
+def _drawn_validation(
+    source: DatasetSource, name: str, official: Images, count: int | None, share: float | None, seed: int
+) -> tuple[Images, Images]:
+    """Part the official training images; validation goes first, so that it does not change with those of training."""
     classes = source.task.classes
     # both parts need an image of every class
     most = len(official) - classes
     if most < classes:
         rule = f"every one of {classes:,} classes needs an image to train on and one for validation"
         raise ConfigError(f"dataset '{name}': {len(official):,} training images are too few: {rule}")
-    count = source.validation if validation is None else validation
+    if share is not None:
+        count = _share(f"dataset '{name}': the validation share", share, len(official), classes, classes)
+    count = source.validation if count is None else count
     if count is None:
         count = max(classes, min(len(official) // 10, MOST_VALIDATION))
     if type(count) is not int or not classes <= count <= most:
         allowed = f"an integer from {classes} to {most:,}"
         raise ConfigError(f"dataset '{name}': the number of validation images must be {allowed}, found {count!r}")
-    # validation first, so that it does not change with the number of training images
-    chosen, rest = stratified(official.labels, count, split_seed)
-    if train_images is not None:
-        if type(train_images) is not int or not classes <= train_images <= len(rest):
-            allowed = f"an integer from {classes} to {len(rest):,}, found {train_images!r}"
-            raise ConfigError(f"dataset '{name}': the number of training images must be {allowed}")
-        rest = rest[stratified(official.labels[rest], train_images, split_seed)[0]]
-    tested = None if test is None else len(test)
-    return Splits(name, official.take(rest), official.take(chosen), source.test, classes, source.class_names, tested)
+    chosen, rest = stratified(official.labels, count, seed)
+    return official.take(rest), official.take(chosen)
+
+
+def _official_validation(
+    source: DatasetSource, name: str, official: Images, count: int | None, share: float | None, seed: int
+) -> tuple[Images, Images]:
+    """Return the training images and the dataset's own validation images, or ``count`` of these."""
+    assert source.official_validation is not None
+    if share is not None:
+        rule = "it has a validation split of its own; --validation-images takes a part of that"
+        raise ConfigError(f"dataset '{name}': {rule}")
+    classes = source.task.classes
+    chosen = checked(source.official_validation(), f"validation split of dataset '{name}'", source.task)
+    if count is not None:
+        if type(count) is not int or not classes <= count <= len(chosen):
+            allowed = f"an integer from {classes} to {len(chosen):,}"
+            raise ConfigError(f"dataset '{name}': the number of validation images must be {allowed}, found {count!r}")
+        chosen = chosen.take(stratified(chosen.labels, count, seed)[0])
+    return official, chosen
+
+
+def _share(what: str, share: float, images: int, least: int, left: int) -> int:
+    """Return the images of a ``share`` of them; ``least`` are taken and ``left`` stay, or :class:`ConfigError`."""
+    count = round(share * images)
+    if not least <= count <= images - left:
+        low, high = least / images, (images - left) / images
+        allowed = f"must be from {low:.3g} to {high:.3g} of {images:,} images"
+        raise ConfigError(
+            f"{what} {allowed}, found {share:g}" if low <= high else f"{what}: {images:,} images are too few"
+        )
+    return count
 
 
 def check_dataset(name: str, data_dir: str | Path | None = None, image_size: int | None = None) -> None:
@@ -123,6 +183,11 @@ def files_of(
         return str(location), [("", str(location))]
     visible = (path for path in location.rglob("[!.]*") if path.is_file())
     return str(location), ((str(path.relative_to(location)), str(path)) for path in visible)
+
+
+def digest_of(name: str, data_dir: str | Path | None = None) -> str:
+    """Return the digest of the images of a dataset that is a Python object, "" of one that its files tell."""
+    return _open(name, data_dir, None).digest
 
 
 def images_named(name: str, data_dir: str | Path | None = None) -> str:
@@ -177,16 +242,27 @@ DATASETS.add("fashion-mnist", DatasetInfo(
     "70,000 grey 28x28 pictures of clothes", published.open_fashion_mnist, True,
     default_folder="/usr/share/datasets/fashion-mnist", help=published.FASHION_HELP,
 ))
+DATASETS.add("mnist", DatasetInfo(
+    "70,000 grey 28x28 digits", published.open_mnist, True, help=published.MNIST_HELP,
+))
+DATASETS.add("kmnist", DatasetInfo(
+    "70,000 grey 28x28 Japanese letters", published.open_kmnist, True, help=published.KMNIST_HELP,
+))
+DATASETS.add("svhn", DatasetInfo(
+    "99,289 colour 32x32 photos of house numbers", published.open_svhn, True, help=published.SVHN_HELP,
+))
 DATASETS.add("cifar10", DatasetInfo(
-    "60,000 colour 32x32 photos", published.open_cifar10, True, help=published.CIFAR10_HELP,
+    "60,000 colour 32x32 photos", published.open_cifar10, True, help=published.CIFAR10_HELP, takes_file=True,
 ))
 DATASETS.add("cifar100", DatasetInfo(
     "60,000 colour 32x32 photos, 100 classes", published.open_cifar100, True, help=published.CIFAR100_HELP,
+    takes_file=True,
 ))
 DATASETS.add("arrays", DatasetInfo(
     "your own images as numpy arrays, an .npz file", open_arrays, True, help=ARRAYS_HELP, takes_file=True,
 ))
 DATASETS.add("folder", DatasetInfo(
-    "your own image files, as ImageNet's", open_folder, True, help=FOLDER_HELP, takes_size=True,
+    "your own image files: folders of classes, tables of labels, .tar shards, .parquet", open_folder, True,
+    help=FOLDER_HELP, takes_file=True, takes_size=True,
 ))
 # fmt: on

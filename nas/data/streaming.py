@@ -1,4 +1,4 @@
-"""Sets of images that stay in their files and are decoded by worker processes, epoch after epoch.
+"""Sets of images that stay where they are and are decoded by worker processes, epoch after epoch.
 
 A batch depends on order and seed, never on the number of workers: a position's crop has a random stream of its own.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,13 +19,14 @@ import numpy.typing as npt
 from nas.core.activity import advance
 from nas.core.text import printable
 from nas.core.values import Shape
-from nas.data.decode import UNIFORMS, RandomCrop, central, inception_crop, require_pillow
+from nas.data.decode import UNIFORMS, ImageSource, RandomCrop, Span, central, inception_crop, require_pillow
 from nas.data.depth import Damaged, Decoding
 from nas.data.image_set import Findings, ImageSet, Labels, Moments
 from nas.errors import ConfigError, EvaluationError
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
     from torch import Tensor
 
     from nas.data.augment import Augmentation, Targets
@@ -38,15 +39,26 @@ TEST_RESIZE = 256 / 224
 MOST_WORKERS = 16
 TOLD_EVERY = 100
 """Images after which it is told how many are decoded."""
+INSIDE = b"//"
+"""Stands between the name of an archive and that of a file in it."""
 Read = tuple["Tensor", "Tensor", list[str], dict[tuple[str, int], float]]
 """Images and labels of a batch, and what :meth:`Findings.add` takes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageStream:
-    """Image files, paths (N,) in bytes relative to ``root``, with their labels (N,), seen at ``size`` x ``size``.
+    """Images that stay where they are, with their labels, seen as RGB at ``size`` x ``size``.
 
-    ``findings`` tell what reading them has found so far; parts of a stream share them.
+    They are files below a folder, files within files (of a tar archive), or items of a user's own data.
+
+    Attributes:
+        root: the folder, or the name of such data
+        files: (N,), paths in bytes relative to ``root``; of files within files with :data:`INSIDE` between both names
+        labels: (N,)
+        size: side of an image, pixels
+        findings: what reading them has found so far; parts of a stream share them
+        spans: (N, 2), of files within files where each begins, and its length, in bytes
+        item: returns the image of an item by its name in ``files``, of a user's own data
     """
 
     root: Path
@@ -54,6 +66,8 @@ class ImageStream:
     labels: Labels
     size: int
     findings: Findings = field(default_factory=Findings)
+    spans: Labels | None = None
+    item: Callable[[int], Image.Image] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -75,7 +89,8 @@ class ImageStream:
 
     def take(self, indices: Labels) -> ImageStream:
         """Return the stream of the files at ``indices``."""
-        return ImageStream(self.root, self.files[indices], self.labels[indices], self.size, self.findings)
+        spans = None if self.spans is None else self.spans[indices]
+        return replace(self, files=self.files[indices], labels=self.labels[indices], spans=spans)
 
     def joined(self, other: ImageStream) -> ImageStream:
         """Return the files of this stream followed by those of ``other``, of the same folder and size."""
@@ -83,11 +98,23 @@ class ImageStream:
             found = f"'{self.root}' at {self.size}, '{other.root}' at {other.size}"
             raise ConfigError(f"streams of one folder and size can be joined, found {found}")
         files, labels = np.concatenate((self.files, other.files)), np.concatenate((self.labels, other.labels))
-        return ImageStream(self.root, files, labels, self.size, self.findings.merged(other.findings))
+        spans = None
+        if self.spans is not None and other.spans is not None:
+            spans = np.concatenate((self.spans, other.spans))
+        return replace(self, files=files, labels=labels, spans=spans, findings=self.findings.merged(other.findings))
 
     def path(self, index: int) -> Path:
-        """Return the path of file ``index``."""
+        """Return the path of file ``index``, as messages name it."""
         return self.root / os.fsdecode(bytes(self.files[index]))
+
+    def source(self, index: int) -> ImageSource:
+        """Return where image ``index`` is read."""
+        if self.item is not None:
+            return self.item(int(self.files[index]))
+        if self.spans is not None:
+            archive = bytes(self.files[index]).partition(INSIDE)[0]
+            return Span(self.root / os.fsdecode(archive), *map(int, self.spans[index]))
+        return self.path(index)
 
     def batches(
         self,
@@ -165,7 +192,7 @@ class ImageStream:
         def decode(index: int) -> tuple[list[str], dict[tuple[str, int], float]]:
             decoding = Decoding(_cores())
             try:
-                images[index] = central(self.path(index), self.size, self.size, decoding).transpose(2, 0, 1)
+                images[index] = central(self.source(index), self.size, self.size, decoding).transpose(2, 0, 1)
             except Damaged as damage:
                 return [f"{printable(str(self.path(index)))}: {damage}"], {}
             return [], decoding.ranges
@@ -254,17 +281,18 @@ class _Reader:
             for index in ((first + step) % len(self.stream) for step in range(tries)):
                 if index in self.bad:
                     continue
-                path, out = self.stream.path(index), images[len(kept)]
+                out = images[len(kept)]
                 try:
+                    source = self.stream.source(index)
                     if self.seed is None:
-                        out[:] = central(path, self.resize, self.size, self.decoding)
+                        out[:] = central(source, self.resize, self.size, self.decoding)
                     else:
                         raw = np.random.PCG64(np.random.SeedSequence([self.seed, position])).random_raw(UNIFORMS)
                         uniforms = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
-                        out[:] = inception_crop(path, self.size, self.scale, uniforms, self.decoding)
+                        out[:] = inception_crop(source, self.size, self.scale, uniforms, self.decoding)
                 except Damaged as damage:
                     self.bad.add(index)
-                    found.append(f"{printable(str(path))}: {damage}")
+                    found.append(f"{printable(str(self.stream.path(index)))}: {damage}")
                 else:
                     kept.append(index)
                     break

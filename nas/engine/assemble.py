@@ -118,7 +118,7 @@ def with_defaults(options: RunOptions) -> RunConfig:
             data[name] = real_path(data[name])  # so that a run can be resumed from anywhere
     data["plugins"] = [real_path(plugin) for plugin in options.get("plugins", ())]
     if evaluator == "train":
-        data = actual_dataset({"dataset": DEFAULT_DATASET, **data})
+        data = actual_dataset(data, DEFAULT_DATASET)
         inline = options.get("executor", INLINE) == INLINE
         own = os.cpu_count() or 1 if inline else options.get("cpus_per_trial", 1)
         data.setdefault("threads", default_threads(data["dataset"], own))
@@ -377,6 +377,7 @@ def _task(config: RunConfig) -> Task:
         "image_size": data.image_size,
         "train_images": data.train_images,
         "validation_images": data.validation_images,
+        **data.shares(),
         "recipe": config.train.recipe,
         "final_recipe": config.comparison.recipe,
         # on Ray any evaluator has a time limit
@@ -409,6 +410,7 @@ def _jobs(config: RunConfig, task: Task) -> tuple[Json, Json]:
         "train_images": data.train_images,
         "image_size": data.image_size,
         "time_limit": train.time_limit,
+        **data.shares(),
     }
     if train.precision not in (None, AUTO_PRECISION):
         job["precision"] = train.precision

@@ -70,5 +70,5 @@ def default_budget(task: Task) -> int:
 
 
 def _task(settings: Json) -> Task:
-    known = actual_dataset({"dataset": DEFAULT_DATASET, **settings})
+    known = actual_dataset(settings, DEFAULT_DATASET)
     return DataConfig(**{name: known.get(name) for name in ("dataset", "data_dir", "image_size")}).task()

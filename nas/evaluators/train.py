@@ -45,6 +45,8 @@ class TrainSettings:
         train_images: number of training images, None: all others
         device: None: the GPU where there is one
         image_size: side in pixels, None: the dataset's own
+        val_share: of the training images to validate on, None: the dataset's own number
+        test_share: of the images of a dataset without a test split to test on, None: the usual share
         time_limit: seconds after which a training fails, None: no limit
         deterministic: only kernels that repeat themselves on a GPU
         precision: one of :data:`nas.training.device.PRECISIONS`, None: the device's own
@@ -62,6 +64,8 @@ class TrainSettings:
     train_images: int | None = None
     device: str | None = None
     image_size: int | None = None
+    val_share: float | None = None
+    test_share: float | None = None
     time_limit: float | None = None
     deterministic: bool = False
     precision: str | None = None
@@ -104,6 +108,8 @@ class TrainSettings:
             validation=self.validation,
             train_images=self.train_images,
             image_size=self.image_size,
+            val_share=self.val_share,
+            test_share=self.test_share,
         )
 
     def splits(self) -> Splits:
@@ -119,7 +125,9 @@ class TrainSettings:
 @lru_cache(maxsize=2)
 def _splits(s: TrainSettings) -> Splits:
     with doing(f"reading the images of dataset '{s.dataset}'"):
-        return load_splits(s.dataset, s.data_dir, s.split_seed, s.validation, s.train_images, s.image_size)
+        return load_splits(
+            s.dataset, s.data_dir, s.split_seed, s.validation, s.train_images, s.image_size, s.val_share, s.test_share
+        )
 
 
 def shared_images(settings: TrainSettings, test: bool = False) -> Json:

@@ -232,7 +232,7 @@ def _again(view: RunView, changes: str = "") -> str:
 
 def _data_flags(view: RunView) -> str:
     data = view.config.data
-    given = {name: getattr(data, name) for name in ("data_dir", "image_size", "train_images")}
+    given = {name: getattr(data, name) for name in ("data_dir", "image_size", "train_images", "test_share")}
     flags = [f"{flag(name)} {quoted(str(value))}" for name, value in given.items() if value is not None]
     return " ".join([f"--dataset {quoted(data.name)}", *flags])
 

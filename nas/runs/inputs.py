@@ -39,9 +39,11 @@ def training_versions(dataset: str) -> Json:
 
 def data_input(dataset: str, data_dir: str | None, image_size: int | None = None) -> Json:
     """Return the digest of the files of ``dataset``; nothing where it has none, or they are not there any more."""
-    from nas.data.splits import files_of
+    from nas.data.splits import digest_of, files_of
 
     try:
+        if digest := digest_of(dataset, data_dir):
+            return {"data": {"place": dataset, "files": 0, "digest": digest}}
         place, files = files_of(dataset, data_dir, image_size)
         return {} if place is None else {"data": {"place": place, **files_digest(files)}}
     except ConfigError:  # whoever reads them says what is wrong

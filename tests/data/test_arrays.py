@@ -74,7 +74,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"train_images": np.zeros((0, 5, 4, 3), np.uint8)}, "found (0, 5, 4, 3)"),
     ({"test_images": np.zeros((12, 5, 5, 3), np.uint8)}, "must have one shape, found (3, 5, 4) and (3, 5, 5)"),
     ({"train_labels": LABELS[:59]}, "train_labels must be integers (60,), one an image, found int64 (59,)"),
-    ({"train_labels": LABELS[:, None]}, "train_labels must be integers (60,)"),
+    ({"train_labels": np.eye(3, dtype=int)[LABELS]}, "found int64 (60, 3); networks here tell one class an image"),
     ({"train_labels": LABELS.astype(float)}, "found float64 (60,)"),
     ({"test_labels": np.array(list("abc") * 4)}, "test_labels must be integers (12,)"),
     ({"train_labels": LABELS - 1}, "train_labels must be at least 0, found -1"),

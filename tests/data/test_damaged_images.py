@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from nas.cli.main import main
-from nas.data.own_images import open_folder
+from nas.data.image_folder import open_folder
 from nas.data.splits import DATASETS
 from nas.runs.journal import read
 

@@ -149,7 +149,7 @@ def test_pgm_files_say_their_range(tmp_path: Path) -> None:
 
 
 def test_a_stream_tells_the_range_of_what_its_workers_decoded(tmp_path: Path) -> None:
-    from nas.data.own_images import open_folder
+    from nas.data.image_folder import open_folder
 
     make_photos(tmp_path / "data", write=lambda path, pixels: deep_png(path, pixels[..., 0] * np.uint16(16)))
     stream = open_folder(tmp_path / "data", 16, resident_bytes=0).train()

@@ -13,7 +13,7 @@ from command import nas, one_error, python
 from photo_folders import CLASSES, LOAD, NETWORK, make_photos
 from PIL import Image
 
-from nas.data.own_images import open_folder
+from nas.data.image_folder import open_folder
 from nas.data.splits import load_splits
 from nas.errors import ConfigError
 

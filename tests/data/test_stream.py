@@ -11,7 +11,7 @@ from pictures import make_folder, noise, spoil
 from torch import Tensor
 
 from nas.data.decode import central
-from nas.data.own_images import open_folder
+from nas.data.image_folder import open_folder
 from nas.data.streaming import ImageStream
 from nas.errors import ConfigError, EvaluationError
 
@@ -68,8 +68,8 @@ def test_an_epoch_may_begin_in_its_middle(stream: ImageStream) -> None:
 @pytest.mark.parametrize("damage", [False, True])
 def test_the_number_of_workers_changes_nothing(stream: ImageStream, damage: bool) -> None:
     if damage:
-        spoil(stream.root / "bee")
-        stream = opened(stream.root.parent)
+        spoil(stream.root / "train" / "bee")
+        stream = opened(stream.root)
     order = torch.randperm(len(stream), generator=torch.Generator().manual_seed(0))
     runs = [joined(list(stream.batches(5, order, seed=1, workers=n))) for n in (0, 1, 2)]
     for x, y in runs[1:]:
@@ -154,7 +154,7 @@ def test_a_stream_of_damaged_files_alone_fails(stream: ImageStream, workers: int
 
 def test_streams_of_two_folders_or_sizes_stay_apart(stream: ImageStream) -> None:
     with pytest.raises(ConfigError, match="one folder and size"):
-        stream.joined(opened(stream.root.parent, 8))
+        stream.joined(opened(stream.root, 8))
 
 
 def test_a_worker_that_dies_is_told(stream: ImageStream, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from command import write_plugin
 from PIL import Image
 
 from nas.core.digests import file_digest
-from nas.data import own_images
+from nas.data import image_folder
 from nas.engine.executor_factory import evaluator_of
 from nas.errors import ConfigError
 from nas.evaluators import train
@@ -24,7 +24,7 @@ def test_a_worker_runs_no_plugin_but_the_drivers(tmp_path):
 
 
 def test_a_worker_with_other_image_files_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(own_images.open_folder, "__defaults__", (None, 0))  # streamed, however small
+    monkeypatch.setattr(image_folder.open_folder, "__defaults__", (None, 0))  # streamed, however small
     for split in ("train", "val"):
         for name in ("a", "b"):
             (tmp_path / split / name).mkdir(parents=True)

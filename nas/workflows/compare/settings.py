@@ -101,6 +101,7 @@ class CompareSettings(Config):
             "validation": self.data.validation_images,
             "train_images": self.data.train_images,
             "image_size": self.data.image_size,
+            **self.data.shares(),
         }
 
     def check_data(self) -> None:
@@ -135,7 +136,7 @@ def settings_from(candidates: tuple[str, ...], given: Mapping[str, Any]) -> Comp
     of a search's final comparison.
     """
     set_by_user = {name: value for name, value in given.items() if value is not None}
-    settings = actual_dataset({"dataset": DEFAULT_DATASET, **set_by_user})
+    settings = actual_dataset(set_by_user, DEFAULT_DATASET)
     if "data_dir" in settings:
         settings["data_dir"] = real_path(settings["data_dir"])
     settings["plugins"] = tuple(real_path(plugin) for plugin in settings.get("plugins", ()))

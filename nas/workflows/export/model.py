@@ -167,7 +167,7 @@ def _final_training(view: RunView) -> Training:
     # the score of seed number 0 is that of these weights
     finals = {f["number"]: f["score"] for f in view.ledger.finals if f["role"] == "search" and f["score"] is not None}
     job = {"dataset": data.dataset, "data_dir": data.data_dir, "image_size": data.image_size}
-    job |= {"train_images": data.train_images, "validation": data.validation_images}
+    job |= {"train_images": data.train_images, "validation": data.validation_images, **data.shares()}
     return Training(
         dataset=data.dataset or "",
         parts=parts,

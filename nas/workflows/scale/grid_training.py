@@ -34,7 +34,7 @@ class Trainer:
 
     def _load(self, side: int | None) -> Splits:
         data = self.config.data
-        return load_splits(data.name, data.data_dir, train_images=data.train_images, image_size=side)
+        return load_splits(data.name, data.data_dir, train_images=data.train_images, image_size=side, **data.shares())
 
     def _at(self, side: int) -> Splits:
         # files are read again at the size that is wanted; what is in memory shows the same picture with more pixels

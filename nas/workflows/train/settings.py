@@ -120,7 +120,9 @@ class TrainingSettings(Config):
             validation = self.task.classes
             images -= validation
         found = {"data_dir": self.data.data_dir, "image_size": self.data.image_size, "train_images": images}
-        found |= {"validation": validation, "threads": self.threads}
+        found |= {"validation": validation, "threads": self.threads, **self.data.shares()}
+        if validation is not None:  # which takes the place of a share
+            found["val_share"] = None
         return {"dataset": self.dataset, **{name: value for name, value in found.items() if value is not None}}
 
     @property
@@ -164,7 +166,7 @@ def settings_from(command: str, default_recipe: str | None, options: Mapping[str
     given = {name: value for name, value in options.items() if value is not None}
 
     # where the images are
-    given = actual_dataset({"dataset": DEFAULT_DATASET, **given})
+    given = actual_dataset(given, DEFAULT_DATASET)
     dataset = given["dataset"]
     if "data_dir" in given:
         given["data_dir"] = real_path(given["data_dir"])

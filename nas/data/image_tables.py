@@ -1,0 +1,280 @@
+"""Which class image files are of: CSV files of paths and labels, and the label files of flat folders."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from nas.core.files import read_text
+from nas.core.text import printable
+from nas.data.decode import suffixes
+from nas.data.image_files import FileList, listing, source_of, walk
+from nas.data.image_set import DatasetSource
+from nas.data.split_names import split_in, split_named
+from nas.errors import ConfigError, one_line
+
+TABLE_SUFFIXES = ".csv", ".tsv"
+PATHS = (
+    *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_name"),
+    *("image_id", "imageid", "img", "img_path", "id", "name"),
+)
+"""What a column of paths is called, in lower case; the first that is there."""
+LABELS = "label", "class", "class_name", "label_name", "target", "category", "species", "breed", "labels", "y"
+"""The same for the column of labels."""
+SPLITS = "split", "set", "subset", "fold_name", "partition", "usage"
+"""The same for a column that names the split of each row."""
+TABLE_HELP = "a table has a row of column names, such as path,label, and a row an image"
+MOST_TABLE = 1 << 30
+"""Bytes of a table of paths and labels."""
+LABEL_SUFFIXES = ".txt", ".csv", ".tsv"
+SOLUTION = "LOC_val_solution.csv"
+"""The labels of ImageNet's validation images as Kaggle gives them, three folders above the images."""
+DEVKIT_LABELS, DEVKIT_META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
+"""The same as ImageNet's own development kit gives them: a number a line, whose meaning is in the other file."""
+MOST_MISSING = 3
+"""Files that an error names."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of a table: the path and the label as they are written there, its split ("": not said), its line."""
+
+    path: str
+    label: str
+    split: str
+    line: int
+
+
+def tables_of(folder: Path) -> dict[str, Path]:
+    """Return by split the tables of paths and labels in ``folder``; one that names no split is ``train``."""
+    found: dict[str, Path] = {}
+    names = sorted(entry.name for entry in listing(folder) if entry.is_file() and not entry.name.startswith("."))
+    for name in names:
+        if name.lower().endswith(TABLE_SUFFIXES) and _columns(folder / name) is not None:
+            split = split_in(name) or "train"
+            if split in found:
+                told = f"'{found[split].name}' and '{name}'"
+                raise ConfigError(f"folder '{folder}' has two tables of labels, {told}; pass one with --data-dir FILE")
+            found[split] = folder / name
+    return found if "train" in found else {}
+
+
+def open_tables(folder: Path, tables: Mapping[str, Path], size: int | None, resident_bytes: int) -> DatasetSource:
+    """Images of which tables (CSV or TSV) have the paths and the labels, by split.
+
+    Columns are found by their names (:data:`PATHS`, :data:`LABELS`). Paths are relative to ``folder``, or to a folder
+    in it, and may lack their suffix. Labels are text, which become classes in the order of the alphabet, or integers,
+    which do in their order. A column ``split`` of a single table tells the splits apart.
+    """
+    rows = {split: _rows(path) for split, path in tables.items()}
+    if len(tables) == 1:
+        by_split: dict[str, list[Row]] = {}
+        for row in rows["train"]:
+            by_split.setdefault(row.split or "train", []).append(row)
+        if "train" not in by_split:
+            raise ConfigError(f"file '{tables['train']}': no row is of the split 'train', found {', '.join(by_split)}")
+        rows = by_split
+        if "test" not in rows and "validation" in rows:
+            rows["test"] = rows.pop("validation")
+    names = _class_order({row.label for row in rows["train"]})
+    if len(names) < 2:
+        raise ConfigError(f"file '{tables['train']}': at least two classes are needed, found only '{names[0]}'")
+    index = {name: label for label, name in enumerate(names)}
+    there = {os.fsdecode(name) for name in walk(folder, Counter())}
+    lists: dict[str, Callable[[], FileList]] = {}
+    for split, own in rows.items():
+        table = tables.get(split, tables["train"])
+        files = _files_of_rows(folder, table, own, there)
+        for row in own:
+            if row.label not in index:
+                rule = f"class '{printable(row.label)}', which no training image has"
+                raise ConfigError(f"file '{table}', line {row.line:,}: {rule}")
+        labels = [index[row.label] for row in own]
+        lists[split] = partial(FileList, [os.fsencode(name) for name in files], labels)
+
+    def files_read() -> Iterator[tuple[str, str]]:
+        for path in sorted(set(tables.values())):
+            yield path.name, str(path)
+        for listed in lists.values():
+            for name in map(os.fsdecode, listed().files):
+                yield name, f"{folder}/{name}"
+
+    return source_of("folder", folder, size, names, lists, files_read, resident_bytes)
+
+
+def flat_labels(folder: Path, split: str, classes: Sequence[str]) -> Callable[[], FileList] | None:
+    """Return what lists the files of ``folder/split``, which has no folders of classes, by a file of labels.
+
+    Such a file lies in that folder or beside it and has a line a file: its name (with or without its suffix or folder)
+    and its class, by the name of the class's folder or its number from 0 in the order of the alphabet. So have
+    Kaggle's ``LOC_val_solution.csv`` and Tiny ImageNet's ``val_annotations.txt``; ImageNet's own, a number a line,
+    needs ``meta.mat`` of the development kit beside it. None where there is no such file.
+    """
+    files = sorted(walk(folder / split, Counter()))
+    if not files:
+        return None
+    stems = {Path(name).stem: name for name in files}
+    index = {name: label for label, name in enumerate(classes)}
+    for path in _label_files(folder, split):
+        devkit = path.name == DEVKIT_LABELS
+        labels = _devkit_labels(path, files, index) if devkit else _labels_by_name(path, stems, index)
+        if labels is not None:
+            ordered = [labels[name] for name in files]
+            return partial(FileList, [os.fsencode(f"{split}/{name}") for name in files], ordered)
+    return None
+
+
+def _label_files(folder: Path, split: str) -> Iterator[Path]:
+    """Yield the files that may have the labels of ``folder/split``, the likeliest first."""
+    wanted = split_named(split)
+    for place in (folder / split, folder):
+        for entry in sorted(listing(place), key=lambda entry: entry.name):
+            named = place != folder or split_in(entry.name) == wanted
+            if entry.is_file() and entry.name.lower().endswith(LABEL_SUFFIXES) and named:
+                yield Path(entry.path)
+    for place in (folder, *folder.resolve().parents[:3]):
+        for name in (SOLUTION, DEVKIT_LABELS):
+            if wanted == "validation" and place != folder and (place / name).is_file():
+                yield place / name
+        if wanted == "validation" and place in (folder, folder.resolve().parent):
+            yield from sorted(place.glob(f"*devkit*/data/{DEVKIT_LABELS}"))
+
+
+def _labels_by_name(path: Path, stems: Mapping[str, str], index: Mapping[str, int]) -> dict[str, int] | None:
+    """Return the labels of a file of names and labels by the names of the files; None where it is another kind.
+
+    One that has some of the files and not all, or an unknown class, raises :class:`ConfigError`.
+    """
+    found: dict[str, int] = {}
+    for number, line in enumerate(read_text(path, MOST_TABLE).splitlines(), 1):
+        cells = [cell.strip().strip('"') for cell in (line.split(",", 1) if "," in line else line.split(None, 1))]
+        name = stems.get(Path(cells[0]).stem) if cells and cells[0] else None
+        if name is None or len(cells) < 2 or not cells[1]:
+            continue  # the names of columns, or a file that is not there
+        # boxes may follow, as in Kaggle's and Tiny ImageNet's
+        text = cells[1] if cells[1] in index else cells[1].split()[0].rstrip(",")
+        label = index.get(text, int(text) if text.isdecimal() and int(text) < len(index) else -1)
+        if label < 0:
+            rule = f"must be a class of the training images or its number from 0 to {len(index) - 1}"
+            raise ConfigError(f"file '{path}', line {number:,}: the label {rule}, found '{printable(text)}'")
+        found[name] = label
+    if not found:
+        return None
+    if missing := sorted(name for name in stems.values() if name not in found):
+        shown = ", ".join(missing[:MOST_MISSING])
+        raise ConfigError(f"file '{path}' has no label for {len(missing):,} of {len(stems):,} images: {shown}")
+    return found
+
+
+def _devkit_labels(path: Path, files: Sequence[str], index: Mapping[str, int]) -> dict[str, int]:
+    """Return the labels of ImageNet's development kit by the names of the files, which it has in their order."""
+    meta = path.parent / DEVKIT_META
+    if not meta.is_file():
+        raise ConfigError(f"file '{path}' numbers the classes by '{meta}', which is missing; copy it there")
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        synsets = loadmat(meta, squeeze_me=True)["synsets"]
+        number_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+    except (KeyError, ValueError, TypeError, OSError, MatReadError) as error:
+        raise ConfigError(f"file '{meta}' is not that of ImageNet's development kit: {one_line(error)}") from None
+    numbers = read_text(path, MOST_TABLE).split()
+    if len(numbers) != len(files):
+        raise ConfigError(f"file '{path}' has {len(numbers):,} labels for {len(files):,} images")
+    labels = {}
+    for name, number in zip(files, numbers, strict=True):
+        known = number_of.get(int(number) if number.isdecimal() else 0)
+        if known is None or known not in index:
+            rule = f"class {printable(number)} ({known}) of '{name}' is none of the training images"
+            raise ConfigError(f"file '{path}': {rule}")
+        labels[name] = index[known]
+    return labels
+
+
+def _columns(path: Path) -> tuple[str, ...] | None:
+    """Return the names of the columns of a table; None where it has none for paths and labels."""
+    with path.open("rb") as file:
+        head = file.readline(1 << 16).decode("utf-8-sig", "replace")
+    names = next(csv.reader([head], delimiter=_delimiter(head)), [])
+    lower = [name.strip().lower() for name in names]
+    return tuple(names) if {*lower} & {*PATHS} and {*lower} & {*LABELS} else None
+
+
+def _delimiter(head: str) -> str:
+    return max(",;\t", key=head.count)
+
+
+def _rows(path: Path) -> list[Row]:
+    """Return the images of a table; what is no such table raises :class:`ConfigError`."""
+    names = _columns(path)
+    if names is None:
+        with path.open("rb") as text:
+            shown = printable(text.readline(200).decode("utf-8", "replace").strip())
+        wanted = f"a column of paths ({', '.join(PATHS[:6])}, ...) and one of labels ({', '.join(LABELS[:3])}, ...)"
+        raise ConfigError(f"file '{path}' needs {wanted}, its first line is '{shown}'; {TABLE_HELP}")
+    lower = [name.strip().lower() for name in names]
+    places = [next((lower.index(name) for name in known if name in lower), -1) for known in (PATHS, LABELS, SPLITS)]
+    lines = read_text(path, MOST_TABLE).splitlines()
+    found = []
+    for number, cells in enumerate(csv.reader(lines, delimiter=_delimiter(lines[0])), 1):
+        if number == 1 or not cells:
+            continue
+        file, label, split = ("" if place < 0 or place >= len(cells) else cells[place].strip() for place in places)
+        if not file or not label:
+            raise ConfigError(
+                f"file '{path}', line {number:,}: a path and a label are needed, found {len(cells)} cells"
+            )
+        if split and not split_named(split):
+            rule = "a split must be train, validation or test"
+            raise ConfigError(f"file '{path}', line {number:,}: {rule}, found '{printable(split)}'")
+        found.append(Row(file, label, split_named(split), number))
+    if not found:
+        raise ConfigError(f"file '{path}' has no row; {TABLE_HELP}")
+    return found
+
+
+def _class_order(labels: set[str]) -> list[str]:
+    """Return the classes in their order: integers by size, everything else by the alphabet."""
+    numbers = all(label.removeprefix("-").isdecimal() for label in labels)
+    return sorted(labels, key=lambda label: (int(label), label)) if numbers else sorted(labels)
+
+
+def _files_of_rows(folder: Path, table: Path, rows: Sequence[Row], there: set[str]) -> list[str]:
+    """Return the path of every row's image below ``folder``, where ``there`` are the paths of all images.
+
+    The paths of a table may be relative to a folder beside it, absolute, or without a suffix: all in the same way.
+    """
+    inner = [
+        "",
+        *sorted({f"{parent}/" for name in there if (parent := name.rpartition("/")[0])}, key=lambda p: (len(p), p)),
+    ]
+    ends = ["", *(suffix for suffix in (".jpg", ".jpeg", ".png", *suffixes()))]
+
+    def relative(path: str) -> str:
+        path = path.replace("\\", "/").removeprefix("./")
+        start = f"{folder}/"
+        return path.removeprefix(start) if path.startswith("/") else path
+
+    found: list[str] = []
+    missing: list[Row] = []
+    way = ("", "")
+    for row in rows:
+        name = relative(row.path)
+        if f"{way[0]}{name}{way[1]}" not in there:
+            known = next(((a, b) for b in ends for a in inner if f"{a}{name}{b}" in there), None)
+            if known is None:
+                missing.append(row)
+                continue
+            way = known
+        found.append(f"{way[0]}{name}{way[1]}")
+    if missing:
+        shown = ", ".join(f"'{printable(row.path)}' (line {row.line:,})" for row in missing[:MOST_MISSING])
+        told = f"{len(missing):,} of {len(rows):,} images are not below '{folder}': {shown}"
+        raise ConfigError(f"file '{table}': {told}")
+    return found

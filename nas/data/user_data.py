@@ -1,0 +1,337 @@
+"""A user's own images as Python objects: any dataset of (image, label), and arrays or tensors of both."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.core.activity import advance, doing
+from nas.core.memory import require_memory
+from nas.core.plugins import naming
+from nas.core.registry import check_named
+from nas.core.values import Task
+from nas.data.decode import central
+from nas.data.depth import Damaged
+from nas.data.image_files import RESIDENT_BYTES
+from nas.data.image_set import DatasetSource, Images, ImageSet, Pixels
+from nas.data.splits import DATASETS, DatasetInfo
+from nas.data.streaming import ImageStream
+from nas.errors import ConfigError, one_line
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_CHANNELS = 4
+BLOCK = 1_000
+"""Images whose levels are computed at a time."""
+TOLD_EVERY = 1_000
+"""Items after which it is told how many are read."""
+NORMALIZED = (
+    "give images as levels of 0 to 255 (integers) or of 0 to 1 (floating point), without Normalize among the"
+    " transforms: the toolkit normalizes them itself"
+)
+
+
+class Items(Protocol):
+    """What holds (image, label) by index, such as any ``torch.utils.data.Dataset`` with a length."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[object, object]: ...
+
+
+Part: TypeAlias = "Items | tuple[npt.ArrayLike, npt.ArrayLike]"
+"""One split: what holds (image, label), or arrays or tensors of all images and all labels."""
+
+
+class Data:
+    """Images of a user's own for searches, trainings and comparisons, wherever a dataset's name is taken.
+
+    An image is a PIL image, or an array or tensor (C, H, W), (H, W, C) or (H, W) of levels 0 to 255 or 0 to 1; a label
+    is an integer from 0. Images are read once into memory, so random transforms would be drawn once: augmentation is
+    the recipe's. Where all of a split take more than ``resident_bytes`` they are asked for in every epoch instead, and
+    seen as RGB at ``image_size``. One label an image: several labels or numbers to predict are out of scope.
+
+    The data is known by ``name`` and a digest of its pixels and labels, so a run that goes on in another process goes
+    on where the same data is made again.
+    """
+
+    def __init__(
+        self,
+        train: Part,
+        validation: Part | None = None,
+        test: Part | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        name: str = "data",
+        image_size: int | None = None,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> None:
+        """Read the labels, and the images where they are kept; what is wrong raises :class:`ConfigError`.
+
+        Args:
+            train: what networks are trained on
+            validation: what a search measures them on; None: a part of ``train``, see ``--val-share``
+            test: what finalists are measured on at the end; None: a part of ``train``, see ``--test-share``
+            classes: the names of the classes in the order of the labels
+            name: how reports and journals call the data
+            image_size: side in pixels to which images are scaled (short side, then the centre); None: as they are
+            resident_bytes: the most that the pixels of a split may take to be kept in memory
+        """
+        if not name or any(c.isspace() for c in name) or name in DATASETS:
+            taken = "a dataset of that name is registered already" if name in DATASETS else "a name is one word"
+            raise ConfigError(f"nas.Data: {taken}, found {name!r}")
+        parts = {"train": train, "validation": validation, "test": test}
+        self._parts: dict[str, Images] = {}
+        for split, part in parts.items():
+            if part is not None:
+                with doing(f"reading the {split} images of '{name}'"):
+                    self._parts[split] = _read(part, f"nas.Data '{name}': {split}", image_size, resident_bytes)
+        official = self._parts["train"]
+        shapes = {split: images.image_shape for split, images in self._parts.items()}
+        if len(set(shapes.values())) > 1:
+            shown = ", ".join(f"{split} {shape}" for split, shape in shapes.items())
+            raise ConfigError(f"nas.Data '{name}': images of all splits must have one shape, found {shown}")
+        count = int(official.labels.max(initial=-1)) + 1 if classes is None else len(classes)
+        if count < 2:
+            raise ConfigError(f"nas.Data '{name}': at least two classes are needed, found {count}")
+        present = np.bincount(official.labels, minlength=count)
+        if len(present) > count or not present.all():
+            what = f"labels must be 0 to {count - 1} with every class among the training images"
+            gap = int(np.flatnonzero(present == 0)[0]) if not present[:count].all() else None
+            found = f"none of class {gap}" if gap is not None else f"label {len(present) - 1}"
+            raise ConfigError(f"nas.Data '{name}': {what}, found {found}")
+        self.classes = () if classes is None else tuple(map(str, classes))
+        self.task = Task(name, official.image_shape, count)
+        self.name = f"{name}-{self._digest()}"
+        """What the data is called in a run's configuration."""
+        DATASETS.replace(self.name, DatasetInfo("Python data", lambda place: self.source(), False))
+
+    def source(self, name: str | None = None) -> DatasetSource:
+        """Return the data as the dataset ``name``, by default its own."""
+        task = Task(name or self.name, self.task.input_shape, self.task.classes)
+
+        def reader(split: str) -> Callable[[], Images] | None:
+            return partial(self._parts.__getitem__, split) if split in self._parts else None
+
+        train, test = reader("train"), reader("test")
+        assert train is not None
+        labels = None if test is None else lambda: self._parts["test"].labels
+        validation, digest = reader("validation"), self.name.rpartition("-")[2]
+        return DatasetSource(task, train, test, None, labels, None, self.classes, validation, digest)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{split}={len(images):,}" for split, images in self._parts.items())
+        return f"nas.Data('{self.name}', {counts}, images={self.task.input_shape}, classes={self.task.classes})"
+
+    def _digest(self) -> str:
+        digest = blake2b(digest_size=4)
+        for split, images in self._parts.items():
+            digest.update(f"{split} {images.image_shape} {len(images)} ".encode() + images.labels.tobytes())
+            if isinstance(images, ImageSet):
+                digest.update(np.ascontiguousarray(images.images).data)
+        digest.update(repr(self.classes).encode())
+        return digest.hexdigest()
+
+
+def register_dataset(name: str) -> Callable[[Callable[..., Data]], Callable[..., Data]]:
+    """Return a decorator that makes what a function returns the dataset ``name`` of a plugin.
+
+    The function takes nothing, or the folder of ``--data-dir`` as a :class:`pathlib.Path`. It is called once for each
+    folder, when the dataset is first asked for.
+    """
+    check_named("dataset", name)
+
+    def register(function: Callable[..., Data]) -> Callable[..., Data]:
+        takes_folder = bool(inspect.signature(function).parameters)
+        made: dict[Path | None, DatasetSource] = {}
+
+        def load(place: Path | None) -> DatasetSource:
+            if place not in made:
+                with naming(f"function {function.__name__}"):
+                    data = function(place) if takes_folder else function()
+                if not isinstance(data, Data):
+                    rule = f"function {function.__name__} must return nas.Data, found {type(data).__name__}"
+                    raise ConfigError(rule)
+                made[place] = data.source(name)
+            return made[place]
+
+        text = (function.__doc__ or "of a plugin").strip().split("\n")[0].rstrip(".")
+        help = "it is read by a function of a plugin that takes its folder: pass it with --data-dir"
+        DATASETS.add(name, DatasetInfo(text, load, takes_folder, help=help, takes_file=True))
+        return function
+
+    return register
+
+
+def _read(part: Part, what: str, size: int | None, resident_bytes: int) -> Images:
+    """Return a split in memory, or as a stream where it would take more than ``resident_bytes``."""
+    if isinstance(part, tuple | list) and len(part) == 2 and not _is_item(part):
+        return _arrays(part[0], part[1], what, size)
+    if not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
+        rule = "must hold (image, label) by index and have a length, or be a pair of arrays (images, labels)"
+        raise ConfigError(f"{what} {rule}, found {type(part).__name__}")
+    items: Items = part  # type: ignore[assignment]
+    count = len(items)
+    if not count:
+        raise ConfigError(f"{what} holds no image")
+    first = pixels_of(_item(items, 0, what)[0], f"{what}, item 0")
+    if size is not None:
+        first = _scaled(first, size)
+    if count * first.size > resident_bytes:
+        labels = np.fromiter(_labels(items, what), np.int64, count)
+        side = size or min(first.shape[1:])
+        names = np.array([b"%d" % i for i in range(count)], dtype=np.bytes_)
+        return ImageStream(Path(what), names, labels, side, item=partial(_picture, items, what))
+    require_memory(2 * count * first.size, f"{what}: {count:,} images {first.shape}")
+    images, labels = np.empty((count, *first.shape), np.uint8), np.empty(count, np.int64)
+    for index in range(count):
+        image, label = _item(items, index, what)
+        pixels = pixels_of(image, f"{what}, item {index:,}")
+        pixels = pixels if size is None else _scaled(pixels, size)
+        if pixels.shape != first.shape:
+            rule = f"images must have one shape, found {pixels.shape} at item {index:,} after {first.shape}"
+            raise ConfigError(f"{what}: {rule}; image_size=N scales them to one")
+        images[index], labels[index] = pixels, _label(label, f"{what}, item {index:,}")
+        if index % TOLD_EVERY == TOLD_EVERY - 1:
+            advance(f"reading images, {index + 1:,} of {count:,}", index + 1, count)
+    return ImageSet(images, labels)
+
+
+def _is_item(pair: Sequence[object]) -> bool:
+    """Return whether a sequence of two holds items, (image, label) each, and not all images and all labels."""
+    return all(isinstance(one, tuple) and len(one) == 2 for one in pair)
+
+
+def _arrays(images: npt.ArrayLike, labels: npt.ArrayLike, what: str, size: int | None) -> ImageSet:
+    """Return arrays or tensors (N, C, H, W), (N, H, W, C) or (N, H, W) and integers (N,) as a set of images."""
+    pixels, numbers = _array(images), _array(labels)
+    if pixels.ndim not in (3, 4) or not pixels.size:
+        rule = "images must be (N, C, H, W), (N, H, W, C) or (N, H, W)"
+        raise ConfigError(f"{what}: {rule}, found {pixels.shape}")
+    if numbers.shape == (len(pixels), 1):
+        numbers = numbers[:, 0]
+    if numbers.shape != pixels.shape[:1] or numbers.dtype.kind not in "iu":
+        rule = f"labels must be integers ({len(pixels):,},), one class an image"
+        raise ConfigError(f"{what}: {rule}, found {numbers.dtype} {numbers.shape}")
+    if numbers.min() < 0:
+        raise ConfigError(f"{what}: labels must be at least 0, found {numbers.min()}")
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    elif pixels.shape[1] > MOST_CHANNELS:
+        if pixels.shape[3] > MOST_CHANNELS:
+            raise ConfigError(f"{what}: images must have at most {MOST_CHANNELS} channels, found {pixels.shape}")
+        pixels = pixels.transpose(0, 3, 1, 2)
+    levels = np.ascontiguousarray(_levels(pixels, what))
+    if size is not None:
+        levels = np.stack([_scaled(one, size) for one in levels])
+    return ImageSet(levels, numbers.astype(np.int64))
+
+
+def pixels_of(image: object, what: str) -> Pixels:
+    """Return one image, (C, H, W) of 8 bits; ``what`` names it in errors."""
+    from PIL import Image
+
+    if isinstance(image, Image.Image):
+        deep = image.mode.startswith("I")  # of 16 bits, whatever the type that pillow holds them in
+        grey = image.mode in ("L", "F") or deep
+        found = np.asarray(image.convert("L") if image.mode == "1" else image if grey else image.convert("RGB"))
+        if deep and found.dtype != np.uint16 and found.min() >= 0 and found.max() <= 65_535:
+            found = found.astype(np.uint16)
+        image = found[..., None] if found.ndim == 2 else found
+        return _levels(image.transpose(2, 0, 1), what)
+    array = _array(image)
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or not array.size or min(array.shape[0], array.shape[2]) > MOST_CHANNELS:
+        rule = f"(C, H, W), (H, W, C) or (H, W) with C at most {MOST_CHANNELS}"
+        raise ConfigError(
+            f"{what}: an image must be {rule}, or a PIL image, found {type(image).__name__} {array.shape}"
+        )
+    if array.shape[0] > MOST_CHANNELS:
+        array = array.transpose(2, 0, 1)
+    return _levels(array, what)
+
+
+def _levels(values: npt.NDArray[np.generic], what: str) -> Pixels:
+    """Return values as levels of 0 to 255: bytes as they are, 16 bits and floating point of 0 to 1 scaled."""
+    if values.dtype == np.uint8:
+        return values.view(np.uint8)
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind not in "iuf":
+        raise ConfigError(f"{what}: pixels must be numbers, found {values.dtype}; {NORMALIZED}")
+    deep = values.dtype.kind in "iu" and values.dtype.itemsize == 2
+    white = 1.0 if values.dtype.kind == "f" else 65_535.0 if deep else 255.0
+    levels = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), BLOCK):
+        numbers: npt.NDArray[np.float64] = values[start : start + BLOCK].astype(np.float64)
+        least, most = float(numbers.min()), float(numbers.max())
+        if not (least >= 0 and most <= white):  # also what is no number
+            raise ConfigError(f"{what}: pixels are from {least:.4g} to {most:.4g}; {NORMALIZED}")
+        levels[start : start + BLOCK] = np.rint(numbers * (255 / white))
+    return levels
+
+
+def _array(values: object) -> npt.NDArray[np.generic]:
+    # tensors may be on a GPU, or part of a graph of gradients
+    for name in ("detach", "cpu"):
+        values = getattr(values, name)() if hasattr(values, name) else values
+    return np.asarray(values)
+
+
+def _item(items: Items, index: int, what: str) -> tuple[object, object]:
+    """Return (image, label) of an item; what a stranger's code raises, and items of another kind, is ConfigError."""
+    with naming(f"{what}, item {index:,}"):
+        item = items[index]
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        found = f"{type(item).__name__} of {len(item)}" if isinstance(item, tuple | list) else type(item).__name__
+        raise ConfigError(f"{what}, item {index:,}: an item must be (image, label), found {found}")
+    return item[0], item[1]
+
+
+def _label(label: object, what: str) -> int:
+    array = _array(label)
+    if array.size != 1 or array.dtype.kind not in "iu" or int(array.reshape(-1)[0]) < 0:
+        shown = repr(label) if array.size == 1 else f"{type(label).__name__} {array.shape}"
+        raise ConfigError(f"{what}: a label must be one integer of at least 0, found {shown}")
+    return int(array.reshape(-1)[0])
+
+
+def _labels(items: Items, what: str) -> Iterator[int]:
+    """Yield the labels, of ``targets`` or ``labels`` as torchvision's datasets have them, else item by item."""
+    known = next((found for name in ("targets", "labels") if (found := getattr(items, name, None)) is not None), None)
+    for index in range(len(items)):
+        label = _item(items, index, what)[1] if known is None or len(known) != len(items) else known[index]
+        yield _label(label, f"{what}, item {index:,}")
+
+
+def _picture(items: Items, what: str, index: int) -> Image.Image:
+    """Return the image of an item of a stream; one that cannot be read raises :class:`Damaged`."""
+    from PIL import Image
+
+    try:
+        pixels = pixels_of(_item(items, index, what)[0], f"item {index:,}")
+    except ConfigError as error:
+        raise Damaged(one_line(error)) from None
+    if len(pixels) not in (1, 3):
+        raise Damaged(f"images that are not kept in memory are grey or in colour, found {len(pixels)} channels")
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def _scaled(pixels: Pixels, size: int) -> Pixels:
+    """Return an image (C, H, W) scaled so that its short side is ``size``, its centre."""
+    from PIL import Image
+
+    scaled = []
+    for channel in pixels:
+        picture = Image.fromarray(np.ascontiguousarray(channel))
+        scaled.append(central(picture, size, size)[..., 0])
+    return np.stack(scaled)
