@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.carry_out import RunKind, carry_out
-from nas.cli.flags import grace_flag, plugin_flag, results_flag, setting_flags, settings_of
+from nas.cli.flags import (
+    grace_flag,
+    plugin_flag,
+    recipe_changes,
+    recipe_flags,
+    results_flag,
+    setting_flags,
+    settings_of,
+)
 from nas.cli.parser import Command
 from nas.core.options import settings_of as all_settings
 from nas.core.values import Json
@@ -35,6 +43,7 @@ def register(command: Command) -> None:
     grace_flag(sub)
     plugin_flag(sub)
     names = {setting.name for setting in all_settings(CompareSettings)} - {"candidates", "plugins"}
+    recipe_flags(sub)
     setting_flags(sub, names, config=CompareSettings)
 
 
@@ -44,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from nas.runs.run_folder import new_folder
     from nas.workflows.compare.run import ComparisonRun
 
-    settings = settings_from(tuple(options.candidates), settings_of(options, CompareSettings))
+    settings = settings_from(tuple(options.candidates), settings_of(options, CompareSettings) | recipe_changes(options))
     with new_folder(options.results_dir, options.name, "compare") as folder, ProgressBar() as bar:
         comparison = ComparisonRun.create(folder, settings, bar.update)  # the bar: random searches that are run for it
     return carry_out(comparison, ComparisonKind(), options.grace)

@@ -59,6 +59,32 @@ def _grace(text: str) -> float:
     raise ConfigError(f"--grace must be seconds from 0 to 1,000,000, found '{text}'")
 
 
+def recipe_flags(parser: Parser, batch: bool = True) -> None:
+    """Add the flags that change fields of a recipe; without ``batch`` its size is a field like the others."""
+    text = "set a field of the recipe, such as weight_decay=1e-4 or milestones=30,60; may be given again"
+    parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], dest="recipe_changes", help=text)
+    parser.add_argument("--lr", metavar="X", help="learning rate, the highest of a training: --set learning_rate=X")
+    if batch:
+        text = "images in a batch, of all workers together; the learning rate follows in proportion unless --lr sets it"
+        parser.add_argument("--batch-size", metavar="N", help=text)
+
+
+def recipe_changes(given: argparse.Namespace, batch: bool = True) -> Json:
+    """Return what :func:`recipe_flags` were given: ``recipe_changes`` and ``batch_size``, each only where it is set."""
+    changes = dict(pair("--set", text) for text in given.recipe_changes)
+    if given.lr is not None:
+        if "learning_rate" in changes:
+            raise ConfigError("--lr and --set learning_rate are one setting; name it once")
+        try:
+            changes["learning_rate"] = float(given.lr)
+        except ValueError:
+            raise ConfigError(f"--lr must be a number, found '{given.lr}'") from None
+    found: Json = {"recipe_changes": changes} if changes else {}
+    if batch and given.batch_size is not None:
+        found["batch_size"] = whole("--batch-size", given.batch_size)
+    return found
+
+
 def size_flags(parser: Parser, shape: str, classes: str) -> None:
     """Add the flags of a network's size; without them ``shape`` and ``classes`` are as these words say."""
     parser.add_argument("--input", metavar="C,H,W", help=f"size of the image; default {shape}")

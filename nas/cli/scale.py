@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.carry_out import RunKind, carry_out
-from nas.cli.flags import RUN_TRIAL, grace_flag, plugin_flag, results_flag, size_of, whole
+from nas.cli.flags import RUN_TRIAL, grace_flag, plugin_flag, recipe_changes, recipe_flags, results_flag, size_of, whole
 from nas.cli.parser import Command
 from nas.core.values import Json
 from nas.errors import ConfigError
@@ -72,7 +72,12 @@ def register(command: Command) -> None:
     sub.add_argument("--data-dir", metavar="DIR", type=Path, help="folder of the dataset")
     sub.add_argument("--image-size", metavar="N", type=int, help="side of the images of the dataset 'folder', pixels")
     sub.add_argument("--train-images", metavar="N", type=int, help="train on N images only")
+    text = "validate on this share of the training images, 0 to 1"
+    sub.add_argument("--val-share", metavar="X", type=float, help=text)
+    text = "test on this share of the images of a dataset without a test split, 0 to 1"
+    sub.add_argument("--test-share", metavar="X", type=float, help=text)
     sub.add_argument("--recipe", metavar="NAME|FILE.json", help="how candidates are trained (see: list recipes)")
+    recipe_flags(sub, batch=False)
     sub.add_argument("--epochs", metavar="N", type=int, help="epochs of a training; default --recipe's own, else 3")
     sub.add_argument("--seeds", metavar="N", type=int, default=1, help="trainings of each candidate (default: 1)")
     sub.add_argument("--threads", metavar="N", type=int, help="torch threads; default all cores")
@@ -148,7 +153,9 @@ def _search(options: argparse.Namespace) -> int:
     )
     settings = GridSettings(
         target=options.target,
-        training=GridTrainingConfig.of({name: getattr(options, name) for name in names}),
+        training=GridTrainingConfig.of(
+            {name: getattr(options, name) for name in names} | recipe_changes(options, batch=False)
+        ),
         seeds=options.seeds,
         tolerance=options.tolerance,
         step=STEP if options.step is None else options.step,

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.carry_out import carry_out
-from nas.cli.flags import grace_flag, results_flag, setting_flags, settings_of
+from nas.cli.flags import grace_flag, recipe_changes, recipe_flags, results_flag, setting_flags, settings_of
 from nas.core.activity import doing
 from nas.core.files import read_toml
 from nas.core.options import settings_of as all_settings
-from nas.engine.config import RunConfig, RunOptions
+from nas.core.values import Json
+from nas.data.config import DEFAULT_DATASET, actual_dataset
+from nas.engine.config import EPOCHS, RunConfig, RunOptions, flag
 from nas.executors.config import INLINE
+from nas.training.config import NamedRecipe
 
 if TYPE_CHECKING:
     from nas.engine.assemble import SearchParts
@@ -28,6 +31,7 @@ def register(command: Any) -> None:
     text = "measure one epoch of a few networks, say what the search will take, and stop"
     sub.add_argument("--forecast", action="store_true", help=text)
     setting_flags(sub, [s.name for s in all_settings(RunConfig)])
+    recipe_flags(sub)
 
 
 def search(options: argparse.Namespace) -> int:
@@ -70,6 +74,7 @@ def search(options: argparse.Namespace) -> int:
     for name, value in given.items():
         settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
 
+    settings |= _changed_recipes(settings, recipe_changes(options))
     config = with_defaults(RunOptions.from_json(settings, "search"))
     if options.forecast:
         return _forecast(config)
@@ -77,6 +82,22 @@ def search(options: argparse.Namespace) -> int:
     with new_folder(options.results_dir, options.name, stem) as folder, doing("preparing the search"):
         run = SearchRun.create(folder, config, write_outputs, announce=_announce)
     return carry_out(run, SearchKind(), options.grace)
+
+
+def _changed_recipes(settings: Json, changed: Json) -> Json:
+    """Return the recipes of a search with the fields that the command line changes; where it changes none, nothing."""
+    if not changed:
+        return {}
+    dataset = actual_dataset(settings, DEFAULT_DATASET)["dataset"]
+    fields, batch = changed.get("recipe_changes", {}), changed.get("batch_size")
+    found: Json = {}
+    for name in ("recipe", "final_recipe"):
+        if name == "recipe" or settings.get(name) is not None:
+            found[name] = NamedRecipe.of(settings.get(name), flag(name), dataset).changed(fields, batch).to_json()
+    # a recipe that only changes some fields of the default says nothing of epochs
+    if settings.get("recipe") is None:
+        found |= {name: settings.get(name, epochs) for name, epochs in EPOCHS.items()}
+    return found
 
 
 def _announce(config: RunConfig, parts: SearchParts) -> None:

@@ -58,8 +58,7 @@ def add_flags(sub: Parser, recipe: str) -> None:
     sub.add_argument("--dataset", metavar="NAME", help=text + DEFAULT_DATASET)
     names = {setting.name for setting in all_settings(TrainingSettings)} - NO_COMMON_FLAG
     flags.setting_flags(sub, names, False, TrainingSettings)
-    text = "images in a batch of all workers together; the learning rate follows in proportion"
-    sub.add_argument("--batch-size", metavar="N", help=text)
+    flags.recipe_flags(sub)
     sub.add_argument("--forecast", action="store_true", help="measure a few steps, say what it will take, and stop")
     sub.add_argument("--name", metavar="NAME", help="name of the run; default: network-dataset-number")
     flags.results_flag(sub)
@@ -79,9 +78,7 @@ def settings_of(options: argparse.Namespace, command: str, default_recipe: str |
     from nas.core.plugins import load_plugins
 
     load_plugins(options.plugins)
-    given = flags.settings_of(options, TrainingSettings)
-    if options.batch_size is not None:
-        given["batch_size"] = flags.whole("--batch-size", options.batch_size)
+    given = flags.settings_of(options, TrainingSettings) | flags.recipe_changes(options)
     settings = settings_from(command, default_recipe, given)
     settings.check()
     return settings

@@ -188,6 +188,26 @@ def draw(
     return Draws(seed=seed, **{name: tensor.to(device) for name, tensor in found.items()})
 
 
+def balanced_order(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw the order (N,) of an epoch of as many images as there are ``labels`` (N,), as many of every class.
+
+    Where N is no multiple of the classes, some drawn ones are shown once more. The images of a class come in random
+    order, again from the first where they are fewer than its share.
+    """
+    labels = labels.cpu()
+    classes = torch.unique(labels)
+    share, rest = divmod(len(labels), len(classes))
+    more = set(torch.randperm(len(classes), generator=generator)[:rest].tolist())
+    parts = []
+    for place, label in enumerate(classes):
+        own = torch.nonzero(labels == label).flatten()
+        wanted = share + (place in more)
+        drawn = [own[torch.randperm(len(own), generator=generator)] for _ in range(-(-wanted // len(own)))]
+        parts.append(torch.cat(drawn)[:wanted])
+    order = torch.cat(parts)
+    return order[torch.randperm(len(order), generator=generator)]
+
+
 def batch(
     images: Tensor,
     labels: Tensor,

@@ -5,6 +5,7 @@ A dataset in :data:`DATASETS` finds and checks its files; pixels are read when a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ __all__ = [
 MOST_VALIDATION = 50_000
 TEST_SEED = 0
 """Of the draw of a test split, which no other seed may change."""
+PYTHON_NAME = re.compile(r"(\S+)-[0-9a-f]{8}")
+"""What data in Python is called: its name and a digest."""
 OWN = ("arrays", "folder")
 """The datasets that are whatever lies in ``data_dir``."""
 
@@ -206,6 +209,11 @@ def class_names_of(name: str, data_dir: str | Path | None = None, image_size: in
 
 
 def _open(name: str, data_dir: str | Path | None, image_size: int | None) -> DatasetSource:
+    if name not in DATASETS and (made := PYTHON_NAME.fullmatch(name)):
+        told = (
+            f"dataset '{name}' is data given in Python: make the same nas.Data named '{made[1]}' again in this process"
+        )
+        raise ConfigError(f"{told} and go on there, or register it in a plugin with @nas.register_dataset")
     info = DATASETS[name]
     if image_size is not None and not info.takes_size:
         resizable = ", ".join(known for known in DATASETS if DATASETS[known].takes_size)

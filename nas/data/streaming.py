@@ -219,6 +219,7 @@ class StreamedBatches:
     """The batches of a folder that is read and cropped while training; the rest is done on ``device``.
 
     Of every batch only the ``rows`` are read (None: all); ``beside`` trainings on this machine share its processors.
+    A ``balanced`` epoch shows as many images of every class.
     """
 
     def __init__(
@@ -229,10 +230,12 @@ class StreamedBatches:
         device: torch.device,
         rows: slice | None = None,
         beside: int = 1,
+        balanced: bool = False,
     ) -> None:
         from nas.data.augment import tensor
 
         self.stream, self.augmentation, self.device, self.beside = images, augmentation, device, beside
+        self.balanced = balanced
         self.mean, self.std = (tensor(a).to(device) for a in images.moments)
         self.batch_size = min(batch_size, len(images))
         self.steps = len(images) // self.batch_size
@@ -240,12 +243,16 @@ class StreamedBatches:
 
     def epoch(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[Tensor, Targets]]:
         """Yield the batches of an epoch whose random numbers come from ``generator``, from batch ``first`` on."""
-        from nas.data.augment import draw, finish
+        import torch
+
+        from nas.data.augment import balanced_order, draw, finish
 
         # the stream draws its crops itself; over a million images those of here would take a gigabyte
         drawn, pin = replace(self.augmentation, crop_scale=None, crop_resize=None), self.device.type == "cuda"
         draws = draw(len(self.stream), drawn, self.stream.image_shape, generator, self.device)
-        order, scale, workers = draws.order.cpu(), self.augmentation.random_crop, _workers(None, pin, self.beside)
+        labels = torch.from_numpy(self.stream.labels)
+        order = balanced_order(labels, generator) if self.balanced else draws.order.cpu()
+        scale, workers = self.augmentation.random_crop, _workers(None, pin, self.beside)
         batches = self.stream.batches(
             self.batch_size, order, draws.seed, crop_scale=scale, workers=workers, pin=pin, rows=self.rows, first=first
         )

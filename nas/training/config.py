@@ -10,7 +10,7 @@ from nas.core.options import MOST_THREADS, Config, option
 from nas.core.values import Json
 from nas.errors import ConfigError
 from nas.training.published_recipes import recipe_of, recipe_table
-from nas.training.recipe import Recipe
+from nas.training.recipe import OLD_NAMES, Recipe, current_names
 
 AUTO_PRECISION = "auto"
 """The precision that is measured once, when a search begins; its configuration then names what was found."""
@@ -38,9 +38,50 @@ class NamedRecipe:
         name = table if isinstance(table, str) else str(table.get("name", "of the configuration"))
         return cls(name, recipe_of(table, ""))
 
+    def changed(self, changes: Mapping[str, Any], batch_size: int | None = None) -> Self:
+        """Return the recipe with other fields, and with another batch, whose learning rate follows in proportion.
+
+        A learning rate among the ``changes`` is taken as it is. What is wrong raises
+        :class:`nas.errors.ConfigError` that names the flag.
+        """
+        recipe = self.recipe
+        if batch_size is not None:
+            if type(batch_size) is not int or batch_size < 1:
+                raise ConfigError(f"--batch-size must be an integer of at least 1, found {batch_size!r}")
+            if "batch_size" in changes:
+                raise ConfigError("--batch-size and --set batch_size both set the batch; name one")
+            recipe = recipe.for_batch(batch_size)
+        if not changes:
+            return type(self)(self.name, recipe)
+        if "epochs" in changes:
+            raise ConfigError("--set epochs: the epochs of a training have a flag of their own, --epochs")
+        given = current_names({name: _field_value(name, value) for name, value in changes.items()})
+        try:
+            recipe = Recipe.from_json({**recipe.to_json(), **given})
+        except ConfigError as error:
+            raise ConfigError(f"--set: {error}") from None
+        told = " ".join(f"{name}={value}" for name, value in changes.items())
+        return type(self)(f"{self.name} with {told}", recipe)
+
     def to_json(self) -> Json:
         """Return the name and every field that is set, as a table."""
         return {"name": self.name, **{field: v for field, v in self.recipe.to_json().items() if v is not None}}
+
+
+def _field_value(name: str, value: Any) -> Any:
+    """Return the value of a field as the command line has it: lists have commas, and ``none`` is nothing."""
+    field = Recipe.__dataclass_fields__.get(OLD_NAMES.get(name, name))
+    if field is None or not isinstance(value, str):
+        listed = field is not None and str(field.type).startswith("tuple") and isinstance(value, int | float)
+        return [value] if listed else value
+    if value == "none" and "None" in str(field.type):
+        return None
+    if str(field.type).startswith("tuple"):
+        try:
+            return [float(part) for part in value.split(",")]
+        except ValueError:
+            raise ConfigError(f"--set {name} must be numbers with commas between them, found '{value}'") from None
+    return value
 
 
 def recipe_option(text: str, name: str = "") -> Any:

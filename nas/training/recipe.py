@@ -30,7 +30,7 @@ OLD_NAMES = {
 """What recipes of earlier versions call their fields: read everywhere, written nowhere."""
 FEW_STEPS = 5
 """Epochs of fewer steps are warned of."""
-LATER = ("crop_resize", "crop_central")
+LATER = ("crop_resize", "crop_central", "class_weights", "balanced_sampling")
 """Fields that the first recipes had not: where they are off, checkpoints and digests stay as those of such recipes."""
 
 
@@ -96,6 +96,10 @@ class Recipe:
         crop_scale: the least and greatest share of the area of a random resized crop, of aspect 3/4 to 4/3
         crop_resize: squares are cropped instead: the short side is first scaled to between these multiples of theirs
         crop_central: whether such squares are cut from the image's central square alone (AlexNet 2012, section 4.1)
+        class_weights: whether an image's loss is weighted by the inverse of the number of training images of its class,
+            so that every class weighs the same in an epoch; the mean of the weights is 1
+        balanced_sampling: whether an epoch shows as many images of every class: all of the rarer ones several times,
+            some of the commoner ones not at all
         test_resize: side in pixels to which images are scaled before they are measured, 0: as they are
         test_size: side in pixels of the crop that the network sees then, 0: the images' own
         test_views: ``one`` (the centre), ``mirror`` (and its mirror image) or ``ten-crop`` (corners and centre, and
@@ -143,6 +147,8 @@ class Recipe:
     test_views: str = "one"
     crop_resize: tuple[float, float] | None = None
     crop_central: bool = False
+    class_weights: bool = False
+    balanced_sampling: bool = False
 
     def __post_init__(self) -> None:
         for name in ("milestones", "crop_scale", "crop_resize"):
@@ -187,6 +193,10 @@ class Recipe:
             raise ConfigError(f"recipe: crop_resize must be {rule}, found {list(resize)}")
         if resize is not None and scale is not None:
             raise ConfigError("recipe: crop_resize and crop_scale both crop; set one of them to null")
+        if self.class_weights and self.balanced_sampling:
+            raise ConfigError(
+                "recipe: class_weights and balanced_sampling both balance classes; set one of them to false"
+            )
         if self.crop_central and resize is None:
             raise ConfigError("recipe: crop_central is for squares; set crop_resize, or crop_central to false")
         if self.crop_padding and (scale or resize):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from nas.core.activity import advance
-from nas.data.augment import Mixed, Targets, batch, draw, tensor
-from nas.data.image_set import ImageSet
+from nas.data.augment import Mixed, Targets, balanced_order, batch, draw, tensor
+from nas.data.image_set import ImageSet, Labels
 from nas.data.splits import Images
 from nas.data.streaming import StreamedBatches
 from nas.errors import ConfigError, EvaluationError
@@ -43,6 +43,7 @@ class InMemoryBatches:
         pixels, self.labels, self.mean, self.std = (tensor(a).to(device) for a in arrays)
         self.images = pixels.contiguous(memory_format=torch.channels_last)
         self.shape, self.augmentation = images.image_shape, recipe.augmentation
+        self.balanced = recipe.balanced_sampling
         self.batch_size = min(recipe.batch_size, len(images))
         self.steps = len(images) // self.batch_size
         self.rows = slice(0, self.batch_size) if group is None else group.rows(self.batch_size)
@@ -50,6 +51,8 @@ class InMemoryBatches:
     def epoch(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[Tensor, Targets]]:
         """Yield the batches of an epoch whose random numbers come from ``generator``, from batch ``first`` on."""
         draws = draw(len(self.labels), self.augmentation, self.shape, generator, self.labels.device)
+        if self.balanced:
+            draws = replace(draws, order=balanced_order(self.labels, generator).to(self.labels.device))
         for step in range(first, self.steps):
             start = step * self.batch_size
             span = slice(start + self.rows.start, start + self.rows.stop)
@@ -69,7 +72,22 @@ def batches_of(images: Images, recipe: Recipe, device: torch.device, group: Grou
     if isinstance(images, ImageSet):
         return InMemoryBatches(images, recipe, device, group)
     rows, local = (None, 1) if group is None else (group.rows(min(recipe.batch_size, len(images))), group.local)
-    return StreamedBatches(images, recipe.augmentation, recipe.batch_size, device, rows, local)
+    return StreamedBatches(
+        images, recipe.augmentation, recipe.batch_size, device, rows, local, recipe.balanced_sampling
+    )
+
+
+def class_weights(labels: Labels, classes: int, recipe: Recipe, device: torch.device) -> Tensor | None:
+    """Return the weights (K,) of the losses of images by their class, of mean 1 over ``labels`` (N,); None: no weights.
+
+    A class without an image has no weight.
+    """
+    if not recipe.class_weights:
+        return None
+    counts = torch.bincount(torch.from_numpy(labels), minlength=classes).double()
+    there = counts > 0
+    weights = torch.where(there, len(labels) / (there.sum() * counts.clamp(min=1)), 0.0)
+    return weights.float().to(device)
 
 
 class ScheduledDrop(nn.Module):
@@ -144,10 +162,13 @@ def init_weights(module: nn.Module, recipe: Recipe | None = None) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def training_loss(outputs: Tensor | Sequence[Tensor], targets: Targets, recipe: Recipe) -> Tensor:
+def training_loss(
+    outputs: Tensor | Sequence[Tensor], targets: Targets, recipe: Recipe, weights: Tensor | None = None
+) -> Tensor:
     """Return the loss of ``outputs``, the logits (B, K) first, then auxiliary heads at ``recipe.aux_weight`` each.
 
-    It is the smoothed cross entropy; of mixed labels each image's is shared by its two labels.
+    It is the smoothed cross entropy; of mixed labels each image's is shared by its two labels. ``weights`` (K,) are
+    those of an image's loss by its label.
     """
     smoothing, losses = recipe.label_smoothing, []
     for logits in (outputs,) if isinstance(outputs, Tensor) else outputs:
@@ -155,9 +176,14 @@ def training_loss(outputs: Tensor | Sequence[Tensor], targets: Targets, recipe: 
         if isinstance(targets, Mixed):
             first = F.cross_entropy(logits, targets.first, label_smoothing=smoothing, reduction="none")
             second = F.cross_entropy(logits, targets.second, label_smoothing=smoothing, reduction="none")
+            if weights is not None:
+                first, second = first * weights[targets.first], second * weights[targets.second]
             losses.append((targets.shares * first + (1 - targets.shares) * second).mean())
-        else:
+        elif weights is None:
             losses.append(F.cross_entropy(logits, targets, label_smoothing=smoothing))
+        else:
+            each = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+            losses.append((each * weights[targets]).mean())
     total = losses[0]
     for loss in losses[1:]:
         total = total + recipe.aux_weight * loss
@@ -210,6 +236,7 @@ class TrainStep:
     ``initial`` puts other weights in their place and freezes layers. In a ``group`` all processes have the weights of
     the first, average their gradients and share the statistics of batch norms.
     ``progress`` (), from 0 to 1, is the share of the run that is over, for drop-path rates that grow with it.
+    ``weights`` (K,) are those of an image's loss by its class.
     """
 
     def __init__(
@@ -220,7 +247,9 @@ class TrainStep:
         backend: BackendOptions,
         group: Group | None = None,
         initial: Start | None = None,
+        weights: Tensor | None = None,
     ) -> None:
+        self.weights = weights
         self.recipe, self.device, self.backend, self.group = recipe, device, backend, group
         self.progress = torch.zeros((), device=device)
         heads = [name for name, _ in graph.outputs if name.startswith("aux")] if recipe.aux_weight else []
@@ -288,7 +317,7 @@ class TrainStep:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.backend.bf16, cache_enabled=False):
             outputs = self._forward(images)
         # loss and backward
-        loss = training_loss(outputs, targets, self.recipe)
+        loss = training_loss(outputs, targets, self.recipe, self.weights)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.group is not None:
             self.group.average_gradients(self.parameters)

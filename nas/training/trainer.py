@@ -33,7 +33,16 @@ from nas.training.device import BackendOptions, backend_for, device_name, find_d
 from nas.training.evaluation import EvaluationProtocol, KeepPredictions, Measured, measure
 from nas.training.memory_estimate import training_memory
 from nas.training.recipe import Recipe
-from nas.training.train_step import BatchSource, Callbacks, EpochLoop, OnEpoch, Position, TrainStep, batches_of
+from nas.training.train_step import (
+    BatchSource,
+    Callbacks,
+    EpochLoop,
+    OnEpoch,
+    Position,
+    TrainStep,
+    batches_of,
+    class_weights,
+)
 
 if TYPE_CHECKING:
     from nas.training.distributed import Group
@@ -222,7 +231,8 @@ def fit(
 
         # the network, where its checkpoint left it or as it begins
         start = time.perf_counter()
-        begun = partial(begin, graph, recipe, on, chosen, seed, group=group, initial=initial)
+        weights = class_weights(images.labels, splits.classes, recipe, on)
+        begun = partial(begin, graph, recipe, on, chosen, seed, group=group, initial=initial, weights=weights)
         train_step, generator, position = _restored(found, begun)
 
         def measured(module: fx.GraphModule, images_: Images, keep: KeepPredictions | None = None) -> Measured:
@@ -396,11 +406,15 @@ def begin(
     *,
     group: Group | None = None,
     initial: Start | None = None,
+    weights: torch.Tensor | None = None,
 ) -> tuple[TrainStep, torch.Generator]:
-    """Return a network with new weights from ``seed`` where ``initial`` has none, and the generator of its epochs."""
+    """Return a network with new weights from ``seed`` where ``initial`` has none, and the generator of its epochs.
+
+    ``weights`` (K,) are those of the classes' losses.
+    """
     weights_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2, np.uint64))
     seed_all(weights_seed, device)
-    train_step = TrainStep(graph, recipe, device, backend, group, initial)
+    train_step = TrainStep(graph, recipe, device, backend, group, initial, weights)
     if group is not None and group.rank:
         seed_all(int(np.random.SeedSequence([seed, group.rank]).generate_state(1, np.uint64)[0]), device)
     return train_step, torch.Generator().manual_seed(order_seed)

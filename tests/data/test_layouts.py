@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import CLASSES, LAYOUTS, Pictures, cifar_pickles, flat_pictures, idx, parquet, webdataset
+from layouts import CLASSES, LAYOUTS, Pictures, cifar_pickles, flat_pictures, idx, parquet, svhn_files, webdataset
 
 from nas.data import published_sets
 from nas.data.config import actual_dataset
@@ -323,15 +323,15 @@ def test_kin_of_mnist_is_told_by_its_folder(tmp_path: Path, name: str, monkeypat
     assert len(splits.class_names) == 10
 
 
-def svhn(folder: Path, **changes: np.ndarray) -> Path:
-    """Files of SVHN: 30 and 20 digits of one level each; 0 is called 10."""
-    from scipy.io import savemat
-
+def svhn(folder: Path, train: np.ndarray | None = None) -> Path:
+    """Files of SVHN: 30 and 20 digits of one level each."""
+    splits = {}
     for name, count in (("train", 30), ("test", 20)):
-        levels, labels = np.arange(count, dtype=np.uint8), np.arange(count) % 10
-        arrays = {"X": np.broadcast_to(levels, (32, 32, 3, count)), "y": np.where(labels == 0, 10, labels)[:, None]}
-        savemat(folder / f"{name}_32x32.mat", {**arrays, **(changes if name == "train" else {})})
-    return folder
+        levels = np.arange(count, dtype=np.uint8)
+        splits[name] = np.broadcast_to(levels, (32, 32, 3, count)), np.arange(count) % 10
+    if train is not None:
+        splits["train"] = train, splits["train"][1]
+    return svhn_files(folder, splits)
 
 
 def test_svhn_is_read_of_its_mat_files(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_svhn_is_read_of_its_mat_files(tmp_path: Path) -> None:
     splits = load_splits("svhn", tmp_path, validation=10)
     assert seen(splits.train.joined(splits.validation)) == sorted((i, i % 10) for i in range(30))  # type: ignore[arg-type]
     assert seen(splits.test) == sorted((i, i % 10) for i in range(20))
-    svhn(tmp_path, X=np.zeros((32, 32, 30), np.uint8))
+    svhn(tmp_path, np.zeros((32, 32, 30), np.uint8))
     with pytest.raises(ConfigError, match=r"must hold X \(32, 32, 3, N\) and y \(N, 1\), found X \(32, 32, 30\)"):
         check_dataset("svhn", tmp_path)
     (tmp_path / "train_32x32.mat").write_bytes(b"none")

@@ -240,3 +240,14 @@ def idx(array: np.ndarray) -> bytes:
     """IDX as its definition has it: two zeros, the type 8 (unsigned byte), dimensions, sizes big-endian, bytes."""
     head = bytes([0, 0, 8, array.ndim])
     return head + b"".join(struct.pack(">i", n) for n in array.shape) + array.astype(np.uint8).tobytes()
+
+
+def svhn_files(folder: Path, splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> Path:
+    """Files of SVHN, pixels (32, 32, 3, N) and labels (N,) by split; 0 is called 10."""
+    from scipy.io import savemat
+
+    folder.mkdir(exist_ok=True)
+    for name, (pixels, labels) in splits.items():
+        arrays = {"X": pixels, "y": np.where(labels == 0, 10, labels)[:, None]}
+        savemat(folder / f"{name}_32x32.mat", arrays)
+    return folder

@@ -132,8 +132,8 @@ class CompareSettings(Config):
 def settings_from(candidates: tuple[str, ...], given: Mapping[str, Any]) -> CompareSettings:
     """Return the settings of a command line, by their names in :class:`CompareSettings`.
 
-    ``recipes`` are names or files. The epochs are the recipes' own where they agree; without a recipe they are those
-    of a search's final comparison.
+    ``recipes`` are names or files, of which ``recipe_changes`` and ``batch_size`` change fields. The epochs are the
+    recipes' own where they agree; without a recipe they are those of a search's final comparison.
     """
     set_by_user = {name: value for name, value in given.items() if value is not None}
     settings = actual_dataset(set_by_user, DEFAULT_DATASET)
@@ -146,7 +146,8 @@ def settings_from(candidates: tuple[str, ...], given: Mapping[str, Any]) -> Comp
 
     # one budget for all recipes, and each recipe with all its numbers
     named = settings.get("recipes") or [None]
-    recipes = [NamedRecipe.of(name, "--recipe", settings["dataset"]) for name in named]
+    changes, batch = settings.pop("recipe_changes", {}), settings.pop("batch_size", None)
+    recipes = [NamedRecipe.of(name, "--recipe", settings["dataset"]).changed(changes, batch) for name in named]
     if "epochs" not in settings:
         found = {recipe.recipe.epochs for recipe in recipes}
         if len(found) > 1:

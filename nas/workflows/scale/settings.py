@@ -37,7 +37,8 @@ class GridTrainingConfig(Config):
         given = actual_dataset({name: value for name, value in options.items() if value is not None})
         if "data_dir" in given:
             given["data_dir"] = real_path(given["data_dir"])
-        named = NamedRecipe.of(given.get("recipe"), "--recipe", given["dataset"])
+        changes = given.pop("recipe_changes", {})
+        named = NamedRecipe.of(given.get("recipe"), "--recipe", given["dataset"]).changed(changes)
         own = {"epochs": named.recipe.epochs} if "recipe" in given else {}
         return cls.from_json({**own, **given, "recipe": named.to_json()}, "scale")
 

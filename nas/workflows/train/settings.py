@@ -162,7 +162,10 @@ class TrainingSettings(Config):
 
 
 def settings_from(command: str, default_recipe: str | None, options: Mapping[str, Any]) -> TrainingSettings:
-    """Return the settings of a command line, whose ``options`` may have ``recipe`` and ``batch_size`` too."""
+    """Return the settings of a command line.
+
+    Its ``options`` may have ``recipe``, ``batch_size`` and ``recipe_changes``, fields of the recipe by name, too.
+    """
     given = {name: value for name, value in options.items() if value is not None}
 
     # where the images are
@@ -175,13 +178,10 @@ def settings_from(command: str, default_recipe: str | None, options: Mapping[str
     # the recipe, with what the command and the images change of it
     own_recipe, wanted, batch = "recipe" in given, given.pop("recipe", default_recipe), given.pop("batch_size", None)
     named = NamedRecipe.of(wanted, "--recipe", dataset)
-    recipe = named.recipe
     if command == "transfer" and not own_recipe:
-        recipe = replace(recipe, ema=EMA)
-    if batch is not None:
-        if type(batch) is not int or batch < 1:
-            raise ConfigError(f"--batch-size must be an integer of at least 1, found {batch!r}")
-        recipe = recipe.for_batch(batch)
+        named = replace(named, recipe=replace(named.recipe, ema=EMA))
+    named = named.changed(given.pop("recipe_changes", {}), batch)
+    recipe = named.recipe
     if recipe.test_size and (dataset == "folder" or not own_recipe):
         from nas.data.splits import task_of
 
