@@ -126,7 +126,8 @@ class Photos(torch.utils.data.Dataset):
     def __init__(self, split): self.split = split
     def __len__(self): return len(d[self.split])
     def __getitem__(self, i):
-        return torch.from_numpy(d[self.split][i].transpose(2, 0, 1).copy()).float() / 255, int(d[self.split + "_labels"][i])
+        image = torch.from_numpy(d[self.split][i].transpose(2, 0, 1).copy()).float() / 255
+        return image, int(d[self.split + "_labels"][i])
 
 data = DATA
 train = nas.TrainEvaluator(dataset=data, epochs=1, threads=1, train_images=60)
