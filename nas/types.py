@@ -12,10 +12,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from sys import intern
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nas.core.values import Json, Task, Value, freeze, levels_of, plain
+from nas.core.notebook import facts, heading, table
+from nas.core.values import Json, Shortened, Task, Value, freeze, levels_of, plain
 from nas.errors import MESSAGE_LIMIT, EvaluationError, SpaceError, one_line, printable
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from nas.graph import Graph
 
 ARCHITECTURE_FORMAT = "nas/architecture/1"
+FIRST_DECISIONS = 3
+"""Decisions of an architecture that its repr names."""
 NAME_LIMIT = 100
 """Characters of the name of a metric."""
 
@@ -71,8 +75,8 @@ class Decisions(Mapping[str, Value]):
         return f"Decisions({self._pairs!r})"
 
 
-@dataclass(frozen=True)
-class Architecture:
+@dataclass(frozen=True, repr=False)
+class Architecture(Shortened):
     """A point of a search space."""
 
     space: str
@@ -92,6 +96,19 @@ class Architecture:
             return self.decisions[name]
         except KeyError:
             raise SpaceError(f"architecture of space '{self.space}' has no decision '{name}'") from None
+
+    def short(self) -> str:
+        """Return its space, its first decisions, and how many there are."""
+        decisions = dict(self.decisions)
+        first = ", ".join(f"{name}={value!r}" for name, value in islice(decisions.items(), FIRST_DECISIONS))
+        more = f", ... {len(decisions)} decisions" if len(decisions) > FIRST_DECISIONS else ""
+        return f"Architecture({self.space}: {first}{more})"
+
+    def _repr_html_(self) -> str:
+        """Return its arguments and decisions as tables, for a notebook."""
+        args = f" ({', '.join(f'{name}={value!r}' for name, value in self.args)})" if self.args else ""
+        rows = [(name, str(value)) for name, value in self.decisions.items()]
+        return heading(f"Architecture of space {self.space}{args}") + table(("decision", "choice"), rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return the architecture as JSON data (format ``nas/architecture/1``)."""
@@ -227,8 +244,8 @@ class Failure:
         return cls(data["kind"], data["message"])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Trial:
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Trial(Shortened):
     """One proposal and what became of it.
 
     ``status`` is ``pending``, ``done``, ``failed``, ``reused`` or ``refused``; a reused trial carries the metrics or
@@ -269,6 +286,31 @@ class Trial:
     def reward(self) -> float | None:
         """The reward, or None while pending and after a failure."""
         return None if self.metrics is None else self.metrics.reward
+
+    def short(self) -> str:
+        """Return its number, what became of it, and what its network costs."""
+        parts = [str(self.index), self.status, self.architecture.space]
+        parts += [] if self.reward is None else [f"reward {self.reward:.6g}"]
+        parts += [] if self.params is None else [f"{self.params:,} params"]
+        parts += [] if self.macs is None else [f"{self.macs:,} MACs"]
+        parts += [] if self.failure is None else [f"{self.failure.kind}: {printable(self.failure.message, 40)}"]
+        return f"Trial({', '.join(parts)})"
+
+    def facts(self) -> dict[str, object]:
+        """Return what a reader sees of it beside its decisions, by name; None: there is no such thing."""
+        metrics, failure = self.metrics, self.failure
+        found: dict[str, object] = {"trial": str(self.index), "status": self.status, "reward": self.reward}
+        found["failure"] = None if failure is None else f"{failure.kind}: {failure.message}"
+        found["result of trial"] = None if self.of is None else str(self.of)
+        found |= {"epochs": self.proposal.epochs or None, "parameters": self.params, "MACs": self.macs}
+        found |= {"width": self.width, "seconds": round(self.seconds, 2) or None}
+        found |= {f"zero-cost {name}": score for name, score in self.scores.items()}
+        values = {} if metrics is None else metrics.values
+        return found | {name: value for name, value in values.items() if name not in found}
+
+    def _repr_html_(self) -> str:
+        """Return what became of it and what it decides as tables, for a notebook."""
+        return facts(self.facts()) + self.architecture._repr_html_()
 
 
 class History:

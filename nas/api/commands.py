@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nas.core.files import read_json
 from nas.core.plugins import load_built_in
 from nas.core.values import Json, Value
+from nas.errors import ConfigError
 from nas.models.resolve import SizeOptions, resolve
 from nas.runs.progress import Observer
 from nas.runs.run_folder import JOURNAL, folder_of, new_folder
@@ -68,6 +69,17 @@ def compared(
             run = comparisons.ComparisonRun.create(folder, asked, told)
     run.execute(told)
     return Comparison.from_json(read_json(run.folder / "compare.json"))
+
+
+def load_comparison(folder: str | Path) -> Comparison:
+    """Return the comparison in ``folder`` as far as it is, whoever made it; what is none raises ConfigError."""
+    from nas.workflows.compare.result import result
+    from nas.workflows.compare.view import load_comparison as view_of
+
+    folder = Path(folder)
+    if not (folder / JOURNAL).is_file():
+        raise ConfigError(f"'{folder}' is no run: it has no {JOURNAL}")
+    return result(view_of(folder))
 
 
 def train(model: str | Path, *, name: str | None = None, **settings: Value) -> TrainingView:
