@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import islice
 from sys import intern
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from nas.graph import Graph
 
 ARCHITECTURE_FORMAT = "nas/architecture/1"
-FIRST_DECISIONS = 3
-"""Decisions of an architecture that its repr names."""
 NAME_LIMIT = 100
 """Characters of the name of a metric."""
 
@@ -98,10 +95,9 @@ class Architecture(Shortened):
             raise SpaceError(f"architecture of space '{self.space}' has no decision '{name}'") from None
 
     def short(self) -> str:
-        """Return its space, its first decisions, and how many there are."""
-        decisions = dict(self.decisions)
-        first = ", ".join(f"{name}={value!r}" for name, value in islice(decisions.items(), FIRST_DECISIONS))
-        more = f", ... {len(decisions)} decisions" if len(decisions) > FIRST_DECISIONS else ""
+        """Return its space, its first three decisions, and how many there are."""
+        first = ", ".join(f"{name}={value!r}" for name, value in [*self.decisions.items()][:3])
+        more = f", ... {len(self.decisions)} decisions" if len(self.decisions) > 3 else ""
         return f"Architecture({self.space}: {first}{more})"
 
     def _repr_html_(self) -> str:
@@ -289,28 +285,21 @@ class Trial(Shortened):
 
     def short(self) -> str:
         """Return its number, what became of it, and what its network costs."""
-        parts = [str(self.index), self.status, self.architecture.space]
+        parts = [f"Trial({self.index}", self.status, self.architecture.space]
         parts += [] if self.reward is None else [f"reward {self.reward:.6g}"]
-        parts += [] if self.params is None else [f"{self.params:,} params"]
-        parts += [] if self.macs is None else [f"{self.macs:,} MACs"]
+        parts += [f"{n:,} {unit}" for n, unit in ((self.params, "params"), (self.macs, "MACs")) if n is not None]
         parts += [] if self.failure is None else [f"{self.failure.kind}: {printable(self.failure.message, 40)}"]
-        return f"Trial({', '.join(parts)})"
-
-    def facts(self) -> dict[str, object]:
-        """Return what a reader sees of it beside its decisions, by name; None: there is no such thing."""
-        metrics, failure = self.metrics, self.failure
-        found: dict[str, object] = {"trial": str(self.index), "status": self.status, "reward": self.reward}
-        found["failure"] = None if failure is None else f"{failure.kind}: {failure.message}"
-        found["result of trial"] = None if self.of is None else str(self.of)
-        found |= {"epochs": self.proposal.epochs or None, "parameters": self.params, "MACs": self.macs}
-        found |= {"width": self.width, "seconds": round(self.seconds, 2) or None}
-        found |= {f"zero-cost {name}": score for name, score in self.scores.items()}
-        values = {} if metrics is None else metrics.values
-        return found | {name: value for name, value in values.items() if name not in found}
+        return f"{', '.join(parts)})"
 
     def _repr_html_(self) -> str:
         """Return what became of it and what it decides as tables, for a notebook."""
-        return facts(self.facts()) + self.architecture._repr_html_()
+        told: dict[str, object] = {"trial": str(self.index), "status": self.status, "reward": self.reward}
+        told["failure"] = None if self.failure is None else f"{self.failure.kind}: {self.failure.message}"
+        told["result of trial"] = None if self.of is None else str(self.of)
+        told |= {"epochs": self.proposal.epochs, "parameters": self.params, "MACs": self.macs, "width": self.width}
+        told["seconds"] = round(self.seconds, 2)
+        measured = {**self.scores, **({} if self.metrics is None else self.metrics.values)}
+        return facts({**told, **{n: v for n, v in measured.items() if n not in told}}) + self.architecture._repr_html_()
 
 
 class History:

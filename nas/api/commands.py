@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from nas.core.files import read_json
 from nas.core.plugins import load_built_in
 from nas.core.values import Json, Value
-from nas.errors import ConfigError
 from nas.models.resolve import SizeOptions, resolve
 from nas.runs.progress import Observer
-from nas.runs.run_folder import JOURNAL, folder_of, new_folder
+from nas.runs.run_folder import JOURNAL, find_journal, folder_of, new_folder
 
 if TYPE_CHECKING:
     from nas.workflows.compare.result import Comparison
@@ -76,10 +75,7 @@ def load_comparison(folder: str | Path) -> Comparison:
     from nas.workflows.compare.result import result
     from nas.workflows.compare.view import load_comparison as view_of
 
-    folder = Path(folder)
-    if not (folder / JOURNAL).is_file():
-        raise ConfigError(f"'{folder}' is no run: it has no {JOURNAL}")
-    return result(view_of(folder))
+    return result(view_of(find_journal(Path(folder)).parent))
 
 
 def train(model: str | Path, *, name: str | None = None, **settings: Value) -> TrainingView:

@@ -10,6 +10,7 @@ from pathlib import Path
 from nas.core.files import write_atomic
 from nas.core.text import count
 from nas.errors import ConfigError
+from nas.graph.drawing.svg import fitting
 from nas.report.decision_importance import LEAST, importance
 from nas.report.figures import standalone
 from nas.report.html.charts import Axis, Chart, Figure, linear_axis
@@ -46,7 +47,7 @@ class Plot:
 
     def _repr_svg_(self) -> str:
         """Return the picture with rules that mean nothing else on the page of a notebook."""
-        return standalone(self.figure, f"plot-{blake2b(self.to_svg().encode(), digest_size=6).hexdigest()}")
+        return fitting(standalone(self.figure, f"plot-{blake2b(self.to_svg().encode(), digest_size=6).hexdigest()}"))
 
     def __repr__(self) -> str:
         return f"Plot({self.figure.heading})"

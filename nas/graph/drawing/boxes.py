@@ -36,7 +36,8 @@ FAMILIES: dict[str, str] = {
 SHAPING = "shape"
 BLOCK = "block"
 _LIGHT = ("norm", "activation", "regularizer", SHAPING, "no weights")
-_LONGEST_CHAIN = 5
+LONGEST_CHAIN = 5
+"""Operations of a chain in one box."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ def op_text(op: Primitive, ins: Shapes) -> str:
 def _joins(chain: Sequence[str], kind: str) -> bool:
     """Return whether a node of ``kind`` goes on in the box of the ``chain`` of kinds before it."""
     # a new box begins where the first kind comes again, so a pre-activated chain and a plain one fold alike
-    if kind == chain[0] or len(chain) == _LONGEST_CHAIN:
+    if kind == chain[0] or len(chain) == LONGEST_CHAIN:
         return False
     light = [FAMILIES.get(k, SHAPING) in _LIGHT for k in (*chain, kind)]
     follows = light[0] and all(one or k == "conv" for k, one in zip(chain, light[:-1], strict=True))

@@ -11,7 +11,7 @@ from nas.core.text import printable_lines
 from nas.core.values import Shape
 from nas.errors import GraphError
 from nas.graph.analysis.cost import cost
-from nas.graph.drawing.boxes import BLOCK, FAMILIES, SHAPING, Box, Picture, picture, summary
+from nas.graph.drawing.boxes import BLOCK, FAMILIES, LONGEST_CHAIN, SHAPING, Box, Picture, picture, summary
 from nas.graph.drawing.layout import Layout, Point, layered
 from nas.graph.graph import Graph
 
@@ -32,6 +32,8 @@ COLORS = {
 
 MOST_SHOWN = 400
 """Boxes, and arrows, of a picture in a notebook: it then has about 200 kB."""
+SMALLEST = 0.5
+"""The share of its own width to which a picture shrinks on a narrow page."""
 _PAPER = '<rect width="100%" height="100%" fill="#ffffff"/>'
 _ARROW, _ANY_PAPER = "#555555", "#888888"
 """The color of arrows, and one that can be seen on light and on dark paper."""
@@ -62,10 +64,12 @@ def notebook_svg(graph: Graph) -> str | None:
     :func:`nas.graph.drawing.boxes.summary`. Its names are its own, since a page may hold many pictures.
     """
     try:
-        shown = picture(graph)
+        # a box holds a chain of few nodes that are in no block: a picture of too many need not be made
+        loose = sum("." not in node.name for node in graph.nodes)
+        shown = summary(graph) if loose > LONGEST_CHAIN * MOST_SHOWN else picture(graph)
         if max(len(shown.boxes), len(shown.edges)) > MOST_SHOWN:
             shown = summary(graph)
-        return marked(_drawing(graph, shown, "", True))
+        return fitting(marked(_drawing(graph, shown, "", True)))
     except GraphError:
         return None
 
@@ -76,7 +80,15 @@ def inline_svg(graph: Graph) -> str:
     svg = svg.replace(f"stroke:{_ARROW}", f"stroke:{_ANY_PAPER}").replace(
         f'fill="{_ARROW}"/></m', f'fill="{_ANY_PAPER}"/></m'
     )
-    return marked(svg)
+    return fitting(marked(svg))
+
+
+def fitting(svg: str) -> str:
+    """Return a picture that shrinks to the width of its page, but not to less than :data:`SMALLEST` of its own."""
+    found = _EXTENT.search(svg)
+    width = float(found[1]) if found else 0.0
+    style = f"width:min({_n(width)}px, max(100%, {_n(SMALLEST * width)}px));height:auto"
+    return svg.replace("<svg ", f'<svg style="{style}" ', 1)
 
 
 def side_by_side(drawings: Mapping[str, Graph]) -> str:
@@ -89,7 +101,7 @@ def side_by_side(drawings: Mapping[str, Graph]) -> str:
         parts.append(marked(svg, attributes=f'x="{_n(x)}" '))
         x, height = x + wide, max(height, high)
     size = f'width="{_n(x)}" height="{_n(height)}" viewBox="0 0 {_n(x)} {_n(height)}"'
-    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', _PAPER, *parts, "</svg>"]) + "\n"
+    return fitting("\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', _PAPER, *parts, "</svg>"]) + "\n")
 
 
 def marked(svg: str, mark: str = "", attributes: str = "") -> str:

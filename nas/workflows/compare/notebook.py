@@ -42,6 +42,9 @@ def comparison_fragment(data: Comparison) -> str:
     if len(told) > MOST_SENTENCES:
         parts.append(_sentence(f"The first {MOST_SENTENCES} of {len(told)} differences; report.html has all."))
     parts += [_sentence(wording.random_sentence(found)) for found in data.against_random]
+    failed = [(row.name, row.recipe, why) for row in data.rows for why in dict.fromkeys(row.failures)]
+    if failed:
+        parts.append(table(("network", "recipe", "why trainings failed"), failed))
     parts.append(_sentence(f"{wording.how_trained(data)} {wording.intervals(data)}"))
     return f"<div>{''.join(parts)}</div>"
 
