@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api.commands import compare, export, finetune, scale, train
+    from nas.api.commands import compare, export, finetune, load_comparison, scale, train
     from nas.api.study import (
         Ray,
         Result,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from nas.types import Architecture, History, Job, Metrics, Proposal, Trial
 
 _HOMES = {
-    "nas.api.commands": ("compare", "export", "finetune", "scale", "train"),
+    "nas.api.commands": ("compare", "export", "finetune", "load_comparison", "scale", "train"),
     "nas.api.study": (
         "Ray",
         "Result",
@@ -110,6 +110,7 @@ __all__ = [
     "list_models",
     "list_spaces",
     "load",
+    "load_comparison",
     "load_study",
     "register_dataset",
     "register_evaluator",

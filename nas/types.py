@@ -15,7 +15,8 @@ from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nas.core.values import Json, Task, Value, freeze, levels_of, plain
+from nas.core.notebook import facts, heading, table
+from nas.core.values import Json, Shortened, Task, Value, freeze, levels_of, plain
 from nas.errors import MESSAGE_LIMIT, EvaluationError, SpaceError, one_line, printable
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class Decisions(Mapping[str, Value]):
         return f"Decisions({self._pairs!r})"
 
 
-@dataclass(frozen=True)
-class Architecture:
+@dataclass(frozen=True, repr=False)
+class Architecture(Shortened):
     """A point of a search space."""
 
     space: str
@@ -92,6 +93,18 @@ class Architecture:
             return self.decisions[name]
         except KeyError:
             raise SpaceError(f"architecture of space '{self.space}' has no decision '{name}'") from None
+
+    def short(self) -> str:
+        """Return its space, its first three decisions, and how many there are."""
+        first = ", ".join(f"{name}={value!r}" for name, value in [*self.decisions.items()][:3])
+        more = f", ... {len(self.decisions)} decisions" if len(self.decisions) > 3 else ""
+        return f"Architecture({self.space}: {first}{more})"
+
+    def _repr_html_(self) -> str:
+        """Return its arguments and decisions as tables, for a notebook."""
+        args = f" ({', '.join(f'{name}={value!r}' for name, value in self.args)})" if self.args else ""
+        rows = [(name, str(value)) for name, value in self.decisions.items()]
+        return heading(f"Architecture of space {self.space}{args}") + table(("decision", "choice"), rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return the architecture as JSON data (format ``nas/architecture/1``)."""
@@ -227,8 +240,8 @@ class Failure:
         return cls(data["kind"], data["message"])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Trial:
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Trial(Shortened):
     """One proposal and what became of it.
 
     ``status`` is ``pending``, ``done``, ``failed``, ``reused`` or ``refused``; a reused trial carries the metrics or
@@ -269,6 +282,24 @@ class Trial:
     def reward(self) -> float | None:
         """The reward, or None while pending and after a failure."""
         return None if self.metrics is None else self.metrics.reward
+
+    def short(self) -> str:
+        """Return its number, what became of it, and what its network costs."""
+        parts = [f"Trial({self.index}", self.status, self.architecture.space]
+        parts += [] if self.reward is None else [f"reward {self.reward:.6g}"]
+        parts += [f"{n:,} {unit}" for n, unit in ((self.params, "params"), (self.macs, "MACs")) if n is not None]
+        parts += [] if self.failure is None else [f"{self.failure.kind}: {printable(self.failure.message, 40)}"]
+        return f"{', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Return what became of it and what it decides as tables, for a notebook."""
+        told: dict[str, object] = {"trial": str(self.index), "status": self.status, "reward": self.reward}
+        told["failure"] = None if self.failure is None else f"{self.failure.kind}: {self.failure.message}"
+        told["result of trial"] = None if self.of is None else str(self.of)
+        told |= {"epochs": self.proposal.epochs, "parameters": self.params, "MACs": self.macs, "width": self.width}
+        told["seconds"] = round(self.seconds, 2)
+        measured = {**self.scores, **({} if self.metrics is None else self.metrics.values)}
+        return facts({**told, **{n: v for n, v in measured.items() if n not in told}}) + self.architecture._repr_html_()
 
 
 class History:

@@ -13,7 +13,7 @@ from nas.core.values import Json, Value
 from nas.errors import ConfigError
 from nas.models.resolve import SizeOptions, resolve
 from nas.runs.progress import Observer
-from nas.runs.run_folder import JOURNAL, folder_of, new_folder
+from nas.runs.run_folder import JOURNAL, find_journal, folder_of, new_folder
 
 if TYPE_CHECKING:
     from nas.workflows.compare.result import Comparison
@@ -69,6 +69,14 @@ def compared(
             run = comparisons.ComparisonRun.create(folder, asked, told)
     run.execute(told)
     return Comparison.from_json(read_json(run.folder / "compare.json"))
+
+
+def load_comparison(folder: str | Path) -> Comparison:
+    """Return the comparison in ``folder`` as far as it is, whoever made it; what is none raises ConfigError."""
+    from nas.workflows.compare.result import result
+    from nas.workflows.compare.view import load_comparison as view_of
+
+    return result(view_of(find_journal(Path(folder)).parent))
 
 
 def train(model: str | Path, *, name: str | None = None, **settings: Value) -> TrainingView:

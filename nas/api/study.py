@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from nas.api.commands import compared, named_data
+from nas.api.notebook import cells_fragment, study_fragment, trial_rows
 from nas.core.files import write_json
+from nas.core.notebook import dataframe
 from nas.core.plugins import load_built_in
-from nas.core.values import Budget, Json, Task, Value
+from nas.core.text import count, printable
+from nas.core.values import SHORT, Budget, Json, Shortened, Task, Value
 from nas.engine.assemble import DEFAULT_TASK, TABLE_SPACE, UserObjects, build_search, with_defaults, with_precision
 from nas.engine.config import NONE, PLACES, PYTHON, BudgetConfig, Constraints, RunOptions, config_of
 from nas.engine.loop import Ledger, Loop, fold
@@ -21,6 +24,8 @@ from nas.errors import ConfigError, EvaluationError
 from nas.executors.config import RAY, ExecutorConfig
 from nas.graph import Graph, cost
 from nas.models.resolve import resolve
+from nas.report.plots import Plot, history_plot, importance_plot, pareto_plot
+from nas.report.run_view import RunView, load_view
 from nas.report.write import write_outputs
 from nas.runs.journal import MemoryJournal, read
 from nas.runs.run_folder import BASELINE, JOURNAL, RunFolder, check_name
@@ -114,8 +119,8 @@ def Ray(
     return ExecutorConfig(RAY, address, workers, cpus_per_trial, gpus_per_trial)
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Shortened):
     """What a search found."""
 
     trials: tuple[Trial, ...]
@@ -126,6 +131,10 @@ class Result:
     """Why it ended: ``finished``, ``exhausted`` or ``interrupted``."""
     queries: int
     """The evaluations that it took."""
+
+    def short(self) -> str:
+        """Return how many trials there are, the best of them, and why the search ended."""
+        return f"Result({_told(self.trials, self.best)}, {self.reason}, {self.queries:,} queries)"
 
 
 class Study:
@@ -253,20 +262,47 @@ class Study:
 
     def to_dataframe(self) -> DataFrame:
         """Return a row a trial: status, reward, costs, metrics and every decision; needs pandas."""
-        try:
-            from pandas import DataFrame
-        except ImportError:
-            raise ConfigError("to_dataframe() needs pandas: python -m pip install pandas") from None
-        rows = []
-        for trial in self.trials:
-            values = {} if trial.metrics is None else dict(trial.metrics.values)
-            row = {name: getattr(trial, name) for name in ("index", "status", "reward")}
-            row |= {"epochs": trial.proposal.epochs, "params": trial.params, "macs": trial.macs}
-            row |= {"seconds": trial.seconds, "failure": None if trial.failure is None else trial.failure.message}
-            row |= {} if trial.width is None else {"width": trial.width}
-            row |= {f"zero_cost.{name}": score for name, score in trial.scores.items()}
-            rows.append(row | values | {f"decisions.{n}": v for n, v in trial.architecture.decisions.items()})
-        return DataFrame(rows)
+        return dataframe(trial_rows(self.trials), "to_dataframe()")
+
+    def plot_history(self) -> Plot:
+        """Return a picture of all rewards, and of the best so far; with a folder, beside those of its random search."""
+        return history_plot(self._view())
+
+    def plot_pareto(self, objective: str = "macs") -> Plot:
+        """Return a picture of rewards against ``params``, ``macs`` or a metric, with their Pareto front."""
+        return pareto_plot(self._view(), objective)
+
+    def plot_importance(self) -> Plot:
+        """Return a picture of how much each decision tells good trials from all; it needs 20 trials with a reward."""
+        return importance_plot(self.trials)
+
+    def __repr__(self) -> str:
+        # what is on disk and was not looked at yet is not read for a line
+        known = "" if self._ledger is None else f", {_told(self._ledger.trials, self._ledger.best())}"
+        place = "" if self.folder is None else f", folder={str(self.folder)!r}"
+        return printable(f"Study({self._given['space']!r}{known}{place})", SHORT)
+
+    def _repr_html_(self) -> str:
+        """Return what was searched, how far, the best trials and a curve, for a notebook."""
+        trials, best = self.trials, self.best
+        view = self._view() if trials else None
+        config = self._given if view is None else view.config.to_json()
+        about = {name: config.get(name) for name in ("space", "searcher", "evaluator", "dataset", "seed")}
+        about |= {"folder": None if self.folder is None else str(self.folder)}
+        found = study_fragment(about, trials, best, view)
+        name = self._given["space"]
+        if best is None or (self._objects.space is None and name not in SPACES):
+            return found
+        space = self._objects.space or get_space(best.architecture.space, **dict(best.architecture.args))
+        return found + cells_fragment(space, best)
+
+    def _view(self) -> RunView:
+        """Return what reports show of a search: of one on disk all that is there."""
+        if self.folder is not None and (self.folder / JOURNAL).is_file():
+            return load_view(self.folder)
+        ledger = self._known()
+        config = with_defaults(RunOptions(**{**self._given, "trials": max(1, ledger.queries)}))
+        return RunView(Path("study"), config, ledger, None, "finished", {})
 
     def report(self) -> Path:
         """Write the report again and return its HTML file."""
@@ -347,6 +383,12 @@ class Study:
         if self.folder is None or not (self.folder / JOURNAL).is_file():
             raise ConfigError(f"{what} needs a run on disk: give the study a folder and run it")
         return self.folder
+
+
+def _told(trials: Sequence[Trial], best: Trial | None) -> str:
+    """Return how many trials there are, and the best of them."""
+    told = "" if best is None else f", best {best.reward:.6g} of trial {best.index}"
+    return f"{count(len(trials), 'trial')}{told}"
 
 
 def load_study(

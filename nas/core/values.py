@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 from nas.errors import ConfigError, printable
@@ -19,6 +20,39 @@ Value: TypeAlias = Any
 
 Json: TypeAlias = dict[str, Value]
 """A JSON object as it is read from, or written to, a file."""
+
+
+SHORT = 120
+"""Characters of the repr of a large value, at most."""
+_IN_FULL: ContextVar[bool] = ContextVar("in_full", default=False)
+
+
+class Shortened:
+    """A large value whose repr is one line that describes it: a dataclass with ``repr=False`` that has ``short()``.
+
+    Such a line is for people. Whatever is compared or digested is :func:`spelled`.
+    """
+
+    __slots__ = ()
+
+    def short(self) -> str:
+        """Return what people read of the value, cut to :data:`SHORT` characters where it is shown."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        if not _IN_FULL.get():
+            return printable(self.short(), SHORT)
+        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if field.repr)  # type: ignore[arg-type]
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def spelled(value: object) -> str:
+    """Return the repr of ``value`` with everything that is :class:`Shortened`, however deep inside, in full."""
+    token = _IN_FULL.set(True)
+    try:
+        return repr(value)
+    finally:
+        _IN_FULL.reset(token)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nas.core.text import printable
-from nas.core.values import Json, Shape, Task
+from nas.core.text import count, printable
+from nas.core.values import Json, Shape, Shortened, Task
 from nas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class Findings:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class ImageSet:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageSet(Shortened):
     """Images (N, C, H, W) of 8-bit pixels and their labels (N,); arrays of another kind raise :class:`ConfigError`.
 
     ``findings`` tell what else their files held.
@@ -85,6 +85,10 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def short(self) -> str:
+        """Return the number and the shape of the images."""
+        return f"ImageSet({count(len(self), 'image')} of {'x'.join(map(str, self.image_shape))})"
 
     @property
     def damaged(self) -> list[str]:
@@ -176,8 +180,8 @@ def stratified(labels: Labels, count: int, seed: int) -> tuple[Labels, Labels]:
     return np.flatnonzero(mask).astype(np.int64), np.flatnonzero(~mask).astype(np.int64)
 
 
-@dataclass(frozen=True, eq=False)
-class Splits:
+@dataclass(frozen=True, eq=False, repr=False)
+class Splits(Shortened):
     """The three splits of a dataset. A search sees ``train`` and ``validation``; ``test`` is read on first access.
 
     Attributes:
@@ -263,6 +267,14 @@ class Splits:
         test = self.__dict__.get("test")  # not read for this
         found = self.train.findings.merged(self.validation.findings)
         return found if test is None else found.merged(test.findings)
+
+    def short(self) -> str:
+        """Return the number of images of each split, their shape and the number of classes; the test is not read."""
+        test = self.test_images if "test" not in self.__dict__ else len(self.test)
+        sizes = {"train": len(self.train), "validation": len(self.validation), "test": test}
+        parts = [self.name, *(f"{name} {size:,}" for name, size in sizes.items() if size is not None)]
+        shape = "x".join(map(str, self.train.image_shape))
+        return f"Splits({', '.join([*parts, f'images of {shape}', f'{self.classes:,} classes'])})"
 
     @property
     def task(self) -> Task:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from nas.core.values import Json, Shape
+from nas.core.text import count
+from nas.core.values import Json, Shape, Shortened
 from nas.errors import GraphError, unknown
 from nas.graph.primitives.base import Primitive, from_json
 from nas.graph.primitives.structure import Input
@@ -60,8 +61,8 @@ class Node(NamedTuple):
     """The names of the nodes that it reads, in order."""
 
 
-@dataclass(frozen=True)
-class Graph:
+@dataclass(frozen=True, repr=False)
+class Graph(Shortened):
     """Nodes and named outputs.
 
     Raises :class:`GraphError` when a name is malformed, doubled or the path of another, when an input is not an earlier
@@ -174,6 +175,23 @@ class Graph:
         from nas.graph.drawing.svg import draw_svg
 
         return draw_svg(self, title=title)
+
+    def _repr_svg_(self) -> str | None:
+        """Return the picture that a notebook shows, see :func:`nas.graph.drawing.svg.notebook_svg`."""
+        from nas.graph.drawing.svg import notebook_svg
+
+        return notebook_svg(self)
+
+    def short(self) -> str:
+        """Return the shape of its input, the number of its nodes, and what it costs where its shapes fit."""
+        if not all(node.op.attributes()["size"] for node in self.inputs):
+            return f"Graph(cell of {count(len(self.inputs), 'input')}, {count(len(self.nodes), 'node')})"
+        sizes = " and ".join("x".join(map(str, node.op.attributes()["size"])) for node in self.inputs)
+        try:
+            total = self.cost()
+        except GraphError:
+            return f"Graph({sizes}, {count(len(self.nodes), 'node')}, shapes that do not fit)"
+        return f"Graph({sizes}, {count(len(self.nodes), 'node')}, {total.params:,} params, {total.macs:,} MACs)"
 
     def to_networkx(self) -> nx.DiGraph:
         """Return the graph in networkx's own terms, see :mod:`nas.graph.exchange`."""

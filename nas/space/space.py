@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nas.core.registry import Registry, check_named
-from nas.core.values import Task, Value, freeze
-from nas.errors import ConfigError, Infeasible, SpaceError, unknown
+from nas.core.values import SHORT, Shortened, Task, Value, freeze
+from nas.errors import ConfigError, GraphError, Infeasible, SpaceError, printable, unknown
 from nas.graph import Graph, cells_key
 from nas.graph import key as graph_key
 from nas.graph.analysis.canonical import digest
@@ -35,8 +35,8 @@ EXACT_SIZE = 1_000_000
 _KEY_TASK = Task("key", (3, 32, 32), 10)
 
 
-@dataclass(frozen=True)
-class Cells:
+@dataclass(frozen=True, repr=False)
+class Cells(Shortened):
     """What a cell-based space describes: cells of named operations by name, and the skeleton that stacks them.
 
     A choice that the skeleton depends on is no part of the cells: give it as ``variant``, or bind it with
@@ -60,6 +60,19 @@ class Cells:
             chosen += [*bound.args, *sorted(bound.keywords.items())]
         key = cells_key(self.cells)
         return digest((key, chosen)) if chosen else key
+
+    def short(self) -> str:
+        """Return the names of its cells."""
+        return f"Cells({', '.join(self.cells)})"
+
+    def _repr_svg_(self) -> str | None:
+        """Return a picture of the cells, for a notebook; None of cells that cannot be drawn."""
+        from nas.graph.drawing.svg import side_by_side
+
+        try:
+            return side_by_side(self.cells)
+        except GraphError:
+            return None
 
     def network(self, task: Task, width: int, depth: int) -> Graph:
         """Return the network for ``task``: ``width`` channels in the first stage, ``depth`` cells a stage."""
@@ -140,6 +153,10 @@ class Space:
         for p in parameters[1:]:
             if p.default is p.empty and p.name not in self.args:
                 raise ConfigError(f"space '{name}': argument '{p.name}' is missing; pass --space-arg {p.name}=VALUE")
+
+    def __repr__(self) -> str:
+        told = "".join(f", {name}={value!r}" for name, value in self.args.items())
+        return printable(f"{type(self).__name__}({self.name!r}{told})", SHORT)
 
     def with_args(self, args: Mapping[str, Value]) -> Space:
         """Return the space with other arguments; an unknown one raises :class:`ConfigError`."""

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from nas.core.values import spelled
 from nas.engine.loop import Ledger
 from nas.engine.random_streams import SEARCH, stream
 from nas.errors import Exhausted, one_line
@@ -29,7 +30,7 @@ def purity(check: Check) -> None:
     """The same history and stream give the same proposal, whatever was asked before, and the history stays as it is."""
 
     def text(history: History) -> list[str]:
-        return [*map(repr, history.results), "pending", *map(repr, history.pending)]
+        return [*map(spelled, history.results), "pending", *map(spelled, history.pending)]
 
     def said_by(searcher: Searcher, index: int, history: History) -> tuple[object, ...]:
         before = text(history)

@@ -207,3 +207,10 @@ def test_the_real_fashion_mnist() -> None:
     mean, deviation = splits.train.joined(splits.validation).moments
     assert np.allclose(mean / 255, 0.2860, atol=1e-4)
     assert np.allclose(deviation / 255, 0.3530, atol=1e-4)
+
+
+def test_a_repr_tells_the_sizes_in_one_line_and_reads_no_test_split():
+    splits = load_splits("digits", train_images=500, validation=200)
+    assert repr(splits) == "Splits(digits, train 500, validation 200, test 359, images of 1x8x8, 10 classes)"
+    assert repr(splits.train) == "ImageSet(500 images of 1x8x8)"
+    assert "test" not in splits.__dict__

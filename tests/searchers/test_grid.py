@@ -7,6 +7,7 @@ from itertools import islice
 
 import pytest
 
+from nas.core.values import spelled
 from nas.searchers.grid import in_turns
 from nas.space import Space
 from nas.testing import run_search
@@ -25,7 +26,7 @@ def families(choose):
 def test_every_feasible_point_comes_once(mixed):
     for case in SMALL:
         points = list(in_turns(case.space(), mixed))
-        assert sorted(map(repr, points)) == sorted(map(repr, case.points))
+        assert sorted(map(spelled, points)) == sorted(map(spelled, case.points))
 
 
 def test_each_option_of_the_first_decision_has_as_many_trials_as_its_points_allow():

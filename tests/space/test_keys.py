@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 
 import pytest
 
@@ -81,3 +83,19 @@ def test_histories_that_differ_in_what_a_searcher_reads_have_different_digests()
         Trial(0, Proposal(architecture, info={"round": 0}), "k", "done", Metrics(1.0, {"a": 1.0}), params=3),
     ]
     assert len({History([t]).digest(1) for t in [base, *others]}) == 4
+
+
+def test_the_key_of_cells_holds_all_of_a_graph_that_the_skeleton_is_bound_to():
+    def cells(kernel):
+        b = GraphBuilder((4, 8, 8))
+        bound = b.build(x=b(Conv(4, kernel, padding=kernel // 2), b.input))
+        cell = GraphBuilder(None, inputs=1)
+        made = cell.build(cell=cell(MaxPool(3, padding=1), cell.input))
+        return Cells({"cell": made}, partial(cifar, bound)), bound
+
+    found, graph = cells(3)
+    # as keys were before reprs were short
+    text = f"Graph(nodes={graph.nodes!r}, outputs={graph.outputs!r})"
+    bare = replace(found, skeleton=cifar).key()
+    assert found.key() == blake2b(f"({bare!r}, [{text}])".encode(), digest_size=16).hexdigest()
+    assert found.key() != cells(5)[0].key()

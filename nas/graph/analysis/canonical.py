@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
+from nas.core.values import spelled
 from nas.errors import GraphError
 from nas.graph.graph import Graph
 from nas.graph.primitives.elementwise import Add, Multiply
@@ -76,7 +77,7 @@ def cells_key(cells: Mapping[str, Graph]) -> str:
 
 def digest(value: object) -> str:
     """Return 32 hexadecimal digits that tell a value of numbers and texts from others."""
-    return blake2b(repr(value).encode(), digest_size=16).hexdigest()
+    return blake2b(spelled(value).encode(), digest_size=16).hexdigest()
 
 
 def normal_form(graph: Graph, output: str | None = None, remove_zeros: bool = True) -> NormalForm:

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
+from nas.core.text import count
 from nas.core.values import Shape
 from nas.graph.analysis.cost import shapes_of
 from nas.graph.drawing.layout import neighbors
@@ -16,6 +17,9 @@ from nas.graph.primitives.structure import Input, Named
 
 READABLE = (60, 18)
 """Boxes, and boxes below each other, that a network's picture has at most where names allow it."""
+
+SUMMARIZED = 8
+"""Kinds of nodes, inputs and outputs that a summary names."""
 
 FAMILIES: dict[str, str] = {
     **dict.fromkeys(("conv", "transposed_conv"), "convolution"),
@@ -32,7 +36,8 @@ FAMILIES: dict[str, str] = {
 SHAPING = "shape"
 BLOCK = "block"
 _LIGHT = ("norm", "activation", "regularizer", SHAPING, "no weights")
-_LONGEST_CHAIN = 5
+LONGEST_CHAIN = 5
+"""Operations of a chain in one box."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,24 @@ def picture(graph: Graph, level: int | None = None) -> Picture:
         if len(found.boxes) <= READABLE[0] and max(row.values()) <= READABLE[1]:
             return found
     return _picture(graph, 1)
+
+
+def summary(graph: Graph) -> Picture:
+    """Return ``graph`` as one block between its inputs and outputs that counts its nodes by kind."""
+    shapes = None if _is_cell(graph) else shapes_of(graph)
+    inner = [node for node in graph.nodes if not isinstance(node.op, Input)]
+    kinds = Counter(node.op.op if isinstance(node.op, Named) else node.op.kind.replace("_", " ") for node in inner)
+    texts = [count(len(inner), "node"), *(f"{number:,} {kind}" for kind, number in kinds.most_common(SUMMARIZED))]
+    texts += [f"and {len(kinds) - SUMMARIZED} more kinds"] if len(kinds) > SUMMARIZED else []
+    block = Box("nodes", tuple(Line(text, BLOCK) for text in texts), None, ())
+
+    ends = [_box(node.name, [node], shapes) for node in graph.inputs[:SUMMARIZED]]
+    boxes = [*ends, block]
+    edges = [(end.name, block.name) for end in ends]
+    for output, _ in graph.outputs[:SUMMARIZED]:
+        boxes.append(Box(f"output {output}", (Line(output, FAMILIES["input"]),), None, ()))
+        edges.append((block.name, boxes[-1].name))
+    return Picture({box.name: box for box in boxes}, tuple(edges))
 
 
 def _is_cell(graph: Graph) -> bool:
@@ -208,7 +231,7 @@ def op_text(op: Primitive, ins: Shapes) -> str:
 def _joins(chain: Sequence[str], kind: str) -> bool:
     """Return whether a node of ``kind`` goes on in the box of the ``chain`` of kinds before it."""
     # a new box begins where the first kind comes again, so a pre-activated chain and a plain one fold alike
-    if kind == chain[0] or len(chain) == _LONGEST_CHAIN:
+    if kind == chain[0] or len(chain) == LONGEST_CHAIN:
         return False
     light = [FAMILIES.get(k, SHAPING) in _LIGHT for k in (*chain, kind)]
     follows = light[0] and all(one or k == "conv" for k, one in zip(chain, light[:-1], strict=True))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
 from xml.sax.saxutils import escape, quoteattr
 
 from nas.core.text import printable_lines
 from nas.core.values import Shape
 from nas.errors import GraphError
 from nas.graph.analysis.cost import cost
-from nas.graph.drawing.boxes import BLOCK, FAMILIES, SHAPING, Box, picture
+from nas.graph.drawing.boxes import BLOCK, FAMILIES, LONGEST_CHAIN, SHAPING, Box, Picture, picture, summary
 from nas.graph.drawing.layout import Layout, Point, layered
 from nas.graph.graph import Graph
 
@@ -27,6 +30,14 @@ COLORS = {
 }
 """Fill and border of each family."""
 
+MOST_SHOWN = 400
+"""Boxes, and arrows, of a picture in a notebook: it then has about 200 kB."""
+SMALLEST = 0.5
+"""The share of its own width to which a picture shrinks on a narrow page."""
+_PAPER = '<rect width="100%" height="100%" fill="#ffffff"/>'
+_ARROW, _ANY_PAPER = "#555555", "#888888"
+"""The color of arrows, and one that can be seen on light and on dark paper."""
+_EXTENT = re.compile(r'width="([\d.]+)" height="([\d.]+)"')
 _FONT = "'DejaVu Sans', Verdana, Helvetica, Arial, sans-serif"
 _SIZE, _SMALL, _TITLE = 12, 10, 15
 _LINE, _PAD, _MARGIN, _SHAPE = 20, 10, 24, 15
@@ -43,7 +54,76 @@ def draw_svg(graph: Graph, level: int | None = None, title: str = "", legend: bo
     """
     if level is not None and (type(level) is not int or level < 1):
         raise GraphError(f"level must be an integer of at least 1, found {level!r}")
-    shown = picture(graph, level)
+    return _drawing(graph, picture(graph, level), title, legend)
+
+
+def notebook_svg(graph: Graph) -> str | None:
+    """Return the drawing that a notebook shows of a cell or a network; None where the shapes of a network do not fit.
+
+    It is that of :func:`draw_svg`, but of a graph that would have more than :data:`MOST_SHOWN` boxes or arrows it is a
+    :func:`nas.graph.drawing.boxes.summary`. Its names are its own, since a page may hold many pictures.
+    """
+    try:
+        # a box holds a chain of few nodes that are in no block: a picture of too many need not be made
+        loose = sum("." not in node.name for node in graph.nodes)
+        shown = summary(graph) if loose > LONGEST_CHAIN * MOST_SHOWN else picture(graph)
+        if max(len(shown.boxes), len(shown.edges)) > MOST_SHOWN:
+            shown = summary(graph)
+        return fitting(marked(_drawing(graph, shown, "", True)))
+    except GraphError:
+        return None
+
+
+def inline_svg(graph: Graph) -> str:
+    """Return the drawing of a cell without paper or words outside of its boxes, for a page of any color."""
+    svg = draw_svg(graph, legend=False).replace(f"{_PAPER}\n", "", 1)
+    svg = svg.replace(f"stroke:{_ARROW}", f"stroke:{_ANY_PAPER}").replace(
+        f'fill="{_ARROW}"/></m', f'fill="{_ANY_PAPER}"/></m'
+    )
+    return fitting(marked(svg))
+
+
+def fitting(svg: str) -> str:
+    """Return a picture that shrinks to the width of its page, but not to less than :data:`SMALLEST` of its own."""
+    found = _EXTENT.search(svg)
+    width = float(found[1]) if found else 0.0
+    style = f"width:min({_n(width)}px, max(100%, {_n(SMALLEST * width)}px));height:auto"
+    return svg.replace("<svg ", f'<svg style="{style}" ', 1)
+
+
+def side_by_side(drawings: Mapping[str, Graph]) -> str:
+    """Return one picture of several cells or networks, each under its name, from left to right."""
+    parts, x, height = [], 0.0, 0.0
+    for name, graph in drawings.items():
+        svg = draw_svg(graph, title=name, legend=False)
+        found = _EXTENT.search(svg)
+        wide, high = map(float, found.groups()) if found else (0.0, 0.0)
+        parts.append(marked(svg, attributes=f'x="{_n(x)}" '))
+        x, height = x + wide, max(height, high)
+    size = f'width="{_n(x)}" height="{_n(height)}" viewBox="0 0 {_n(x)} {_n(height)}"'
+    return fitting("\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', _PAPER, *parts, "</svg>"]) + "\n")
+
+
+def marked(svg: str, mark: str = "", attributes: str = "") -> str:
+    """Return a drawing whose names and rules are its own on a page with others, the root of which is ``mark``.
+
+    By default the mark follows from the drawing. ``attributes`` are further ones of the root.
+    """
+    mark = mark or f"drawing-{blake2b(svg.encode(), digest_size=6).hexdigest()}"
+    lines = []
+    for line in svg.splitlines():
+        if line.startswith("<svg "):
+            line = line.replace("<svg ", f'<svg id="{mark}" {attributes}', 1)
+        elif line.startswith("<defs>"):
+            line = line.replace('id="arrow"', f'id="{mark}-arrow"')
+        elif line.startswith("<style>"):
+            line = line.replace(".edge{", f"#{mark} .edge{{").replace("url(#arrow)", f"url(#{mark}-arrow)")
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _drawing(graph: Graph, shown: Picture, title: str, legend: bool) -> str:
+    """Return the drawing of ``shown``, which is all or a part of ``graph``."""
     sizes = {name: _size(box) for name, box in shown.boxes.items()}
     layout = layered(sizes, shown.edges)
 
@@ -66,9 +146,9 @@ def draw_svg(graph: Graph, level: int | None = None, title: str = "", legend: bo
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{_FONT}">',
         f"<title>{escape(title or 'network')}</title>",
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" '
-        'orient="auto"><path d="M0 0.8 L8 4 L0 7.2 z" fill="#555555"/></marker></defs>',
-        "<style>.edge{fill:none;stroke:#555555;stroke-width:1.2;marker-end:url(#arrow)}</style>",
-        '<rect width="100%" height="100%" fill="#ffffff"/>',
+        f'orient="auto"><path d="M0 0.8 L8 4 L0 7.2 z" fill="{_ARROW}"/></marker></defs>',
+        f"<style>.edge{{fill:none;stroke:{_ARROW};stroke-width:1.2;marker-end:url(#arrow)}}</style>",
+        _PAPER,
     ]
     y = _MARGIN
     for text, points in head:

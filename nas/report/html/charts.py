@@ -190,6 +190,15 @@ class Chart:
         place = f'x="{x}" y="{y}" dx="{_digits(away, 1)}" dy="{_digits(-away, 1)}"'
         return self._with(f'<text class="label" {place}{_moved(shift)}>{escape(text)}</text>')
 
+    def bar(self, y: float, ends: Point, style: str) -> Chart:
+        """Add a bar that lies at ``y``, between the two ``ends`` on the horizontal axis."""
+        return self._with(f'<g class="interval {style}">{self._line((ends[0], y), (ends[1], y))}</g>')
+
+    def row(self, y: float, text: str) -> Chart:
+        """Add the name of a row at the left edge, above its place ``y``."""
+        place = f'x="0" y="{_share(1 - self.y.at(y))}" dy="-9"'
+        return self._with(f'<text class="name start" {place}>{escape(text)}</text>')
+
     def interval(self, x: float, low: float, high: float, style: str, shift: float = 0.0) -> Chart:
         """Add a bar from ``low`` to ``high``, ``shift`` pixels beside its place."""
         return self._with(f'<g class="interval {style}"{_moved(shift)}>{self._line((x, low), (x, high))}</g>')
@@ -242,6 +251,8 @@ class Figure:
     legend: tuple[tuple[str, str], ...] = ()
     """(style, text) of each mark."""
     note: str = ""
+    height: int = 0
+    """Pixels of the plot without labels; 0: what the page gives it."""
 
     @property
     def svg(self) -> Markup:

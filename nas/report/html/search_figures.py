@@ -84,10 +84,10 @@ def arms(view: RunView) -> Iterator[Arm]:
 def cost_figures(view: RunView) -> list[Figure]:
     """Return score against MACs, parameters, and every other objective of the search, where trials have them."""
     names = ["macs", "params", *(name for name in view.objectives if name not in COSTS)]
-    return [figure for name in names if (figure := _cost_figure(view, name)) is not None]
+    return [figure for name in names if (figure := cost_figure(view, name)) is not None]
 
 
-def _cost_figure(view: RunView, name: str) -> Figure | None:
+def cost_figure(view: RunView, name: str) -> Figure | None:
     config = view.config
     clouds = []
     for style, label, ledger in arms(view):

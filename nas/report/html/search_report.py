@@ -15,7 +15,7 @@ from nas.core.text import elsewhere
 from nas.engine.config import search_name
 from nas.errors import TOO_SLOW, NasError
 from nas.graph import Graph
-from nas.graph.drawing.svg import draw_svg
+from nas.graph.drawing.svg import draw_svg, marked
 from nas.report.decision_importance import importance
 from nas.report.front import front_table
 from nas.report.html.page import page, recipe_facts
@@ -209,15 +209,6 @@ def _drawing(mark: str, name: str, graph: Graph) -> Drawing:
     # it shares its page with others: names of its own, and no heading twice
     svg = draw_svg(graph, title="", legend=False)
     width = _WIDTH.search(svg)
-    lines = []
-    for line in svg.splitlines():
-        if line.startswith("<svg "):
-            line = line.replace("<svg ", f'<svg id="{mark}" class="drawing" role="img" ', 1)
-        elif line.startswith("<defs>"):
-            line = line.replace('id="arrow"', f'id="{mark}-arrow"')
-        elif line.startswith("<style>"):
-            line = line.replace(".edge{", f"#{mark} .edge{{").replace("url(#arrow)", f"url(#{mark}-arrow)")
-        elif line == _PAPER:
-            continue  # the page's own colour, light or dark, shows through
-        lines.append(line)
-    return Drawing(name, Markup("\n".join(lines)), float(width[1]) if width else 0.0)
+    # without paper: the page's own colour, light or dark, shows through
+    svg = marked(svg.replace(f"{_PAPER}\n", "", 1), mark, 'class="drawing" role="img" ')
+    return Drawing(name, Markup(svg), float(width[1]) if width else 0.0)

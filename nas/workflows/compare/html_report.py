@@ -106,7 +106,7 @@ def comparison_html(data: Comparison, results: Path = Path("results")) -> str:
 
 def _curves(data: Comparison, recipe: str, rows: Sequence[Row]) -> list[Figure]:
     """Return the training loss by epoch of the first networks of the table."""
-    styles = {row.name: _style(row) for row in rows}
+    styles = {row.name: style_of(row) for row in rows}
     first = list(styles)[:DRAWN]
     found = [curve for name in first for curve in data.curves if (curve.name, curve.recipe) == (name, recipe)]
     curves = [Curve(styles[one.name], one.name, [(epoch, loss) for epoch, loss in one.points]) for one in found]
@@ -119,7 +119,7 @@ def _under(data: Comparison, recipe: str, numbers: Mapping[str, int]) -> dict[st
         {
             "name": row.name,
             "number": numbers[row.name],
-            "style": _style(row),
+            "style": style_of(row),
             "scores": row.scores,
             "queries": row.queries,
             "cells": wording.columns_of(row)[:ACCURACY],
@@ -130,7 +130,7 @@ def _under(data: Comparison, recipe: str, numbers: Mapping[str, int]) -> dict[st
     ]
     on = MeasuredOn.of(data.images, "test")
     chance = None if on is None else on.chance
-    figures = [figure for name in HEADINGS if (figure := _cost_figure(rows, name, numbers, chance)) is not None]
+    figures = [figure for name in HEADINGS if (figure := cost_figure(rows, name, numbers, chance)) is not None]
     return {
         "name": recipe,
         "rows": shown,
@@ -141,7 +141,8 @@ def _under(data: Comparison, recipe: str, numbers: Mapping[str, int]) -> dict[st
     }
 
 
-def _style(row: Row) -> str:
+def style_of(row: Row) -> str:
+    """Return the color of a candidate."""
     return STYLES.get(row.kind, "handcrafted")
 
 
@@ -150,12 +151,12 @@ def _strips(rows: Sequence[Row]) -> dict[str, object] | None:
     rows = [row for row in rows if row.mean is not None]
     if not any(row.interval for row in rows):
         return None
-    axis = _accuracies(rows)
-    pictures = {row.name: strip(axis, _scores(row), _ends(row), _style(row), _summary(row)) for row in rows}
+    axis = accuracies(rows)
+    pictures = {row.name: strip(axis, scores_of(row), ends_of(row), style_of(row), _summary(row)) for row in rows}
     return {"pictures": pictures, "low": f"{axis.low:.2f}", "high": f"{axis.high:.2f}"}
 
 
-def _cost_figure(rows: Sequence[Row], name: str, numbers: Mapping[str, int], chance: float | None) -> Figure | None:
+def cost_figure(rows: Sequence[Row], name: str, numbers: Mapping[str, int], chance: float | None) -> Figure | None:
     """Return the means of the rows of one recipe against a cost of :data:`HEADINGS`, numbered as in the table."""
     points = {
         row.name: (cost, row.mean) for row in rows if (cost := _cost(row, name)) is not None and row.mean is not None
@@ -169,7 +170,7 @@ def _cost_figure(rows: Sequence[Row], name: str, numbers: Mapping[str, int], cha
     low, high = min(costs), max(costs)
     room = (high / low) ** 0.05 if low > 0 else 1.0
     axis = log_axis([low / room, high * room], LABELS[name]) if low > 0 else linear_axis(costs, LABELS[name])
-    chart = Chart(axis, _accuracies(rows))
+    chart = Chart(axis, accuracies(rows))
     chart = chart.steps(cost_front(points.values()), "front", "Pareto front of the means", end=chart.x.high)
 
     # a bubble's area tells the other cost; neighbours are drawn side by side, large ones first
@@ -181,16 +182,16 @@ def _cost_figure(rows: Sequence[Row], name: str, numbers: Mapping[str, int], cha
 
     # intervals before bubbles before numbers, so that nothing hides what is smaller
     for row, shift, _ in marks:
-        if ends := _ends(row):
-            chart = chart.interval(points[row.name][0], *ends, f"thin {_style(row)}", shift)
+        if ends := ends_of(row):
+            chart = chart.interval(points[row.name][0], *ends, f"thin {style_of(row)}", shift)
     for row, shift, size in marks:
         title = f"{_summary(row)}; {short(row.params)} parameters, {short(row.macs)} MACs"
-        chart = chart.dot(points[row.name], f"final {_style(row)}", size, title, shift)
+        chart = chart.dot(points[row.name], f"final {style_of(row)}", size, title, shift)
     for row, shift, size in marks:
         # on the rim, at 45 degrees
         chart = chart.label(points[row.name], str(numbers[row.name]), 0.71 * size + 2.5, shift)
 
-    found = {_style(row) for row in rows}
+    found = {style_of(row) for row in rows}
     legend = [(f"dot final {style}", text) for style, text in KINDS.items() if style in found]
     if chance is not None:
         outside = "" if chart.y.low <= chance <= chart.y.high else ": below this picture"
@@ -210,19 +211,21 @@ def _cost(row: Row, name: str) -> float | None:
     return {"params": row.params, "macs": row.macs, LATENCY: row.latency["1"]}[name]
 
 
-def _accuracies(rows: Sequence[Row]) -> Axis:
+def accuracies(rows: Sequence[Row]) -> Axis:
     """Return the axis of accuracies: intervals may be wider than what accuracies can be, the axis is not."""
-    values = [min(max(v, 0.0), 100.0) for row in rows for v in (*_scores(row), *_ends(row))]
+    values = [min(max(v, 0.0), 100.0) for row in rows for v in (*scores_of(row), *ends_of(row))]
     axis = linear_axis(values, "test accuracy, %")
     low, high = max(axis.low, 0.0), min(axis.high, 100.0)
     return replace(axis, low=low, high=high, ticks=tuple(tick for tick in axis.ticks if low <= tick[0] <= high))
 
 
-def _scores(row: Row) -> list[float]:
+def scores_of(row: Row) -> list[float]:
+    """Return the scores that are there."""
     return [score for score in row.scores if score is not None]
 
 
-def _ends(row: Row) -> tuple[float, float] | tuple[()]:
+def ends_of(row: Row) -> tuple[float, float] | tuple[()]:
+    """Return the ends of the interval of the mean; none without one."""
     return () if row.interval is None else (row.interval.low, row.interval.high)
 
 

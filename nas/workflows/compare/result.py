@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
-from nas.core.values import Json
+from nas.core.notebook import dataframe
+from nas.core.text import count
+from nas.core.values import Json, Shortened
 from nas.evaluators.train import not_applied
 from nas.graph import Graph
 from nas.models.latency import BATCHES
@@ -21,6 +24,11 @@ from nas.workflows.compare.ensembles import Ensemble, ensembles
 from nas.workflows.compare.recipe_effects import Effects, effects
 from nas.workflows.compare.view import CompareView
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from nas.report.plots import Plot
+
 FORMAT = "nas/compare/1"
 CLASS_COLUMNS = 4
 """Networks of a table of accuracies by class, those of the best means."""
@@ -29,6 +37,8 @@ OPTIONAL = (
     *("trainings", "images", "curves"),
 )
 """What is left out where there is nothing to say, as in the files of earlier versions."""
+ROW_OPTIONAL = ("per_class", "training_seconds")
+"""The same of a row."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,12 @@ class Row:
     """To the first candidate under the same recipe; None for that one."""
     per_class: list[ClassAccuracy] = field(default_factory=list)
     """The lowest accuracy first; left out where nothing was counted by class."""
+    training_seconds: list[float | None] = field(default_factory=list)
+    """One a seed; None where it is missing or failed. Left out in files of earlier versions."""
 
     def to_json(self) -> Json:
         """Return what ``compare.json`` holds of the row."""
-        return {name: value for name, value in asdict(self).items() if value or name != "per_class"}
+        return {name: value for name, value in asdict(self).items() if value or name not in ROW_OPTIONAL}
 
     @classmethod
     def from_json(cls, data: Json) -> Row:
@@ -122,8 +134,8 @@ class LossCurve:
     """(epoch, mean loss), up to 200 of them."""
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shortened):
     """The whole of ``compare.json``."""
 
     format: str
@@ -202,6 +214,36 @@ class Comparison:
         """Return how the best networks under ``recipe`` did by class; None where that was not counted."""
         best = self.rows_of(recipe)[:CLASS_COLUMNS]
         return class_table({f"{row.name}, %": row.per_class for row in best}, self.seeds, "compare.json")
+
+    def to_dataframe(self) -> DataFrame:
+        """Return a row a training: model, recipe, seed, accuracy, seconds, costs; needs pandas."""
+        from nas.workflows.compare.notebook import training_rows
+
+        return dataframe(training_rows(self), "to_dataframe()")
+
+    def plot(self, against: str | None = None, recipe: str | None = None) -> Plot:
+        """Return a picture of the accuracies with their intervals.
+
+        ``against`` is ``params``, ``macs`` or ``latency``, ``recipe`` one of the comparison's, by default the first.
+        """
+        from nas.workflows.compare.notebook import comparison_plot
+
+        return comparison_plot(self, against, recipe)
+
+    def short(self) -> str:
+        """Return how much was compared on what, and the best mean."""
+        networks = count(len({row.name for row in self.rows}), "network")
+        best = max((row for row in self.rows if row.mean is not None), key=lambda row: row.mean or 0.0, default=None)
+        told = f", best {best.name} {best.mean:.2f} %" if best is not None else ""
+        return (
+            f"Comparison({self.name}, {networks} x {count(self.seeds, 'seed')} on {self.dataset}{told}, {self.status})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return tables, sentences and a picture, for a notebook."""
+        from nas.workflows.compare.notebook import comparison_fragment
+
+        return comparison_fragment(self)
 
     @property
     def differences(self) -> list[Difference]:
@@ -310,6 +352,7 @@ def _rows(view: CompareView, recipe: str, differences: Differences, images: int 
             not_applied=not_applied(numbers, network),
             difference=differences.get((recipe, index, 0)),
             per_class=class_accuracies(finals.values(), view.class_names),
+            training_seconds=[finals[n]["seconds"] if n in scores else None for n in range(view.settings.seeds)],
         )
         found.append(row)
     return sorted(found, key=lambda row: -(row.mean or 0))

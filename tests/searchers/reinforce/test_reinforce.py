@@ -221,11 +221,12 @@ def test_the_order_of_decisions_in_a_file_is_of_no_importance():
 SCRIPT = """
 import sys; sys.path[:0] = {path!r}
 from nas import space_of
+from nas.core.values import spelled
 from test_reinforce import *
 space = space_of("nasnet")
 results = search(space, lambda a: float(int(space.key(a)[:4], 16)), 12)
 proposal = ReinforceSearcher(space).ask(History(results), rng(5))
-sys.stdout.write(repr(([t.proposal for t in results], proposal)))
+sys.stdout.write(spelled(([t.proposal for t in results], proposal)))
 """
 
 
