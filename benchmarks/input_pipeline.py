@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 from common import show
-from nas.data.own_images import open_folder
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from nas.data.augment import Augmentation, batch, draw, finish
+from nas.data.image_folder import open_folder
 from nas.data.streaming import IMAGENET_DEVIATION, IMAGENET_MEAN, ImageStream
 
 COUNT, BATCH, SIDE, PADDING = 10_240, 128, 32, 4

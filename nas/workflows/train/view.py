@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.core.files import read_json
-from nas.core.text import count, duration
-from nas.core.values import Json
+from nas.core.text import count, duration, printable
+from nas.core.values import SHORT, Json
 from nas.errors import JournalError
 from nas.report.chance import MeasuredOn
 from nas.report.classes import ClassAccuracy, ClassTable, class_accuracies, class_table
@@ -40,6 +40,11 @@ class TrainingView:
     events: Sequence[Event]
     environment: Json
     """What ``environment.json`` holds: the machine and the versions."""
+
+    def __repr__(self) -> str:
+        trained = self.trained
+        told = self.status if trained is None else f"{self.status}, top-1 {trained['top1']:.2f} %"
+        return printable(f"TrainingView({self.network.get('name')!r} on {self.settings.dataset}, {told})", SHORT)
 
     @property
     def class_names(self) -> tuple[str, ...]:
