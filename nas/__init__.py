@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nas.schedulers import register_scheduler
     from nas.searchers import register_searcher
     from nas.space import Cells, Choose, Network, Space, register_space
+    from nas.trackers import Callback, register_tracker
     from nas.types import Architecture, History, Job, Metrics, Proposal, Trial
 
 _HOMES = {
@@ -64,6 +65,7 @@ _HOMES = {
     "nas.schedulers": ("register_scheduler",),
     "nas.searchers": ("register_searcher",),
     "nas.space": ("Cells", "Choose", "Network", "Space", "register_space"),
+    "nas.trackers": ("Callback", "register_tracker"),
     "nas.types": ("Architecture", "History", "Job", "Metrics", "Proposal", "Trial"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -73,6 +75,7 @@ _ALIASES = {"space_of": "get_space"}
 __all__ = [
     "Architecture",
     "Budget",
+    "Callback",
     "Cells",
     "Choose",
     "Constraints",
@@ -112,6 +115,7 @@ __all__ = [
     "register_scheduler",
     "register_searcher",
     "register_space",
+    "register_tracker",
     "scale",
     "search",
     "space_of",

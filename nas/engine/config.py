@@ -22,8 +22,9 @@ from nas.training.config import NamedRecipe, TrainConfig, recipe_option
 
 EPOCHS = {"epochs": 3, "final_epochs": 10}
 """What is trained for where no recipe says it."""
-PLACES = ("executor", "ray_address", "workers", "cpus_per_trial", "gpus_per_trial", "data_dir", "table", "plugins")
-"""Where a run finds its workers and files: a resumed run may have others."""
+PLACES: tuple[str, ...] = ("executor", "ray_address", "workers", "cpus_per_trial", "gpus_per_trial")
+PLACES += ("data_dir", "table", "plugins", "track")
+"""Where a run finds its workers and files, and who is told of it: a resumed run may have others."""
 CHANGEABLE = (*PLACES, "trials")
 """What a resumed search may have otherwise: a larger budget too."""
 PYTHON = "python"
@@ -224,9 +225,19 @@ class RunConfig(Config):
     plugins: tuple[str, ...] = option(
         tuple, "Python file with things of your own; may be given again", metavar="FILE.py", flag="--plugin"
     )
+    track: tuple[str, ...] = option(
+        tuple,
+        "trackers that show the search, such as tensorboard=DIR, mlflow=URI or wandb=PROJECT (see: list trackers, "
+        "docs/trackers.md); none: none",
+        metavar="NAME[=PLACE],...",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        trackers = _separated(self.track)
+        if NONE in trackers and len(trackers) > 1:
+            raise ConfigError(f"--track is names of trackers or none, found {','.join(trackers)}")
+        object.__setattr__(self, "track", () if trackers == (NONE,) else trackers)
         if self.budget.size:
             name = flag("budget_params" if self.budget.macs is None else "budget_macs")
             if self.space.width is not None:
