@@ -31,7 +31,7 @@ from nas.space import SPACES, Space
 from nas.space.networks import REFERENCES
 from nas.trackers.base import Callback, TrackedRun
 from nas.trackers.registry import TRACKERS, make_trackers, placed
-from nas.trackers.tracking import Listener, Tracking, checked_changes, execute, tracked_run
+from nas.trackers.tracking import Listener, Tracking, apart, checked_changes, execute, tracked_run
 from nas.training.config import AUTO_PRECISION
 from nas.types import Architecture, Evaluator, Searcher, Trial
 
@@ -193,7 +193,7 @@ class Study:
             own_searcher = searcher
         given["searcher"] = searcher if isinstance(searcher, str) else type(searcher).__name__
         # trackers first, so that one whose package is missing is told of before anything is begun
-        own, named = _apart(callbacks)
+        own, named = apart(callbacks)
         if track := (*given.get("track", ()), *named):
             load_plugins(given.get("plugins", ()))
             given["track"] = placed(track)
@@ -390,7 +390,7 @@ def load_study(
     study = Study.__new__(Study)
     study.folder, study._ledger = folder, None
     study._places = {"plugins": tuple(map(str, plugins))} if plugins else {}
-    callbacks, track = _apart(callbacks)
+    callbacks, track = apart(callbacks)
     if track:
         study._places["track"] = track
     study._listeners, study._about = [Listener(callback) for callback in callbacks], None
@@ -399,14 +399,6 @@ def load_study(
     own = get_space(space, **config.space.args) if space is not None else None
     study._objects = UserObjects(own, evaluator, searcher, task)
     return study
-
-
-def _apart(callbacks: Sequence[Callback | str]) -> tuple[list[Callback], tuple[str, ...]]:
-    """Return the callbacks that are objects, and the names of trackers."""
-    if isinstance(callbacks, str | Callback):
-        raise ConfigError(f"callbacks is a list of nas.Callback objects and names of trackers, found {callbacks!r}")
-    named = tuple(one for one in callbacks if isinstance(one, str))
-    return [one for one in callbacks if not isinstance(one, str)], named
 
 
 def search(

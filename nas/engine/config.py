@@ -41,6 +41,20 @@ def _separated(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, names)))
 
 
+def tracker_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the trackers in ``texts``; none of ``none``, which stands alone."""
+    names = _separated(texts)
+    if NONE in names and len(names) > 1:
+        raise ConfigError(f"--track is names of trackers or none, found {','.join(names)}")
+    return () if names == (NONE,) else names
+
+
+def track_option() -> Any:
+    """Return the field of the trackers that are told of a run."""
+    text = "trackers that show the run, such as tensorboard=DIR, mlflow=URI or wandb=PROJECT (see: list trackers, "
+    return option(tuple, text + "docs/trackers.md); none: none", metavar="NAME[=PLACE],...")
+
+
 def _arguments(of: str, example: str) -> Any:
     text = f"argument of the {of}, e.g. {example}"
     return option(dict, text, name=f"{of}_args", metavar="K=V", flag=f"--{of}-arg")
@@ -225,19 +239,11 @@ class RunConfig(Config):
     plugins: tuple[str, ...] = option(
         tuple, "Python file with things of your own; may be given again", metavar="FILE.py", flag="--plugin"
     )
-    track: tuple[str, ...] = option(
-        tuple,
-        "trackers that show the search, such as tensorboard=DIR, mlflow=URI or wandb=PROJECT (see: list trackers, "
-        "docs/trackers.md); none: none",
-        metavar="NAME[=PLACE],...",
-    )
+    track: tuple[str, ...] = track_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        trackers = _separated(self.track)
-        if NONE in trackers and len(trackers) > 1:
-            raise ConfigError(f"--track is names of trackers or none, found {','.join(trackers)}")
-        object.__setattr__(self, "track", () if trackers == (NONE,) else trackers)
+        object.__setattr__(self, "track", tracker_names(self.track))
         if self.budget.size:
             name = flag("budget_params" if self.budget.macs is None else "budget_macs")
             if self.space.width is not None:

@@ -46,10 +46,10 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class FinalTraining:
-    """A training of the final comparison."""
+    """A training of the final comparison, or one that is a run of its own and has measured the test split."""
 
     role: str
-    """``search``, ``random``, ``handcrafted``, or what else the network is there for."""
+    """``search``, ``random``, ``handcrafted``, or what else the network is there for; ``test`` of a run of its own."""
     name: str
     """Of the network."""
     number: int
@@ -62,8 +62,22 @@ class FinalTraining:
     """(epoch, mean training loss), of at most 200 epochs; empty where the journal holds none."""
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch of ``nas train`` and its kin."""
+
+    number: int
+    """From 1."""
+    loss: float
+    """Mean training loss."""
+    seconds: float
+    """What it took."""
+    validation: Mapping[str, float]
+    """``accuracy`` and ``top5`` in percent, and ``loss``, where they were measured after it."""
+
+
 class Callback:
-    """What follows a search; a subclass overrides what it wants to hear of.
+    """What follows a search or a training; a subclass overrides what it wants to hear of.
 
     A method that raises is told of in one line and this callback is switched off: the search goes on. Methods are
     called in the search's own thread, between trials, so they had better be quick.
@@ -95,6 +109,9 @@ class Callback:
     def on_training(self, training: FinalTraining) -> None:
         """Take a training of the final comparison that has ended."""
 
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Take an epoch of a training that is a run of its own; its test score comes to :meth:`on_training`."""
+
     def on_final(self, rows: Sequence[Score]) -> None:
         """Take the final comparison, best mean first, when it is complete."""
 
@@ -115,6 +132,16 @@ def numbers_of(trial: Trial) -> dict[str, float]:
         **{f"zero_cost.{name}": score for name, score in trial.scores.items()},
     }
     return {name: float(value) for name, value in named.items() if value is not None}
+
+
+LOSS = "train/loss"
+"""What every epoch has in :func:`epoch_numbers`."""
+
+
+def epoch_numbers(epoch: Epoch) -> dict[str, float]:
+    """Return the numbers of an epoch by the names that trackers give them."""
+    measured = {f"validation/{name}": value for name, value in epoch.validation.items()}
+    return {LOSS: epoch.loss, "train/seconds": epoch.seconds, **measured}
 
 
 def decisions_table(trial: Trial) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from nas.graph import Graph
 from nas.graph.drawing.svg import draw_svg
 from nas.report.run_view import Score
-from nas.trackers.base import Callback, FinalTraining, TrackedRun, numbers_of
+from nas.trackers.base import LOSS, Callback, Epoch, FinalTraining, TrackedRun, epoch_numbers, numbers_of
 from nas.trackers.registry import package
 from nas.types import Trial
 
@@ -46,6 +46,7 @@ class MLflow(Callback):
         self._run = ""
         self._time = 0.0
         self._there: set[int] = set()
+        self._epochs: set[int] = set()
         self._known: set[str] = set()
         self._folder: Path | None = None
         self._picture: tuple[str, Graph] | None = None
@@ -72,8 +73,8 @@ class MLflow(Callback):
             # a parameter never changes: places of a run that was resumed elsewhere stay as they were
             new = {n: str(v)[:MOST_VALUE] for n, v in run.config.items() if n not in data.params}
             self._client.log_batch(self._run, params=[Param(n, v) for n, v in new.items()])
-            history = self._client.get_metric_history(self._run, MARK) if MARK in data.metrics else []
-        self._there, self._known = {metric.step for metric in history}, set(data.metrics)
+            self._known = set(data.metrics)
+            self._there, self._epochs = self._steps(MARK), self._steps(LOSS)
         self._time, self._folder, self._picture = run.started, run.folder, None
 
     def on_trial(self, trial: Trial, best: Trial | None) -> None:
@@ -97,9 +98,14 @@ class MLflow(Callback):
         score, losses = f"final/{training.role}/score", f"final/{training.role}/loss of seed {training.number}"
         if _name(losses) not in self._known:
             self._log(*((losses, loss, epoch) for epoch, loss in training.curve))
-        there = self._client.get_metric_history(self._run, _name(score)) if _name(score) in self._known else []
-        if training.score is not None and training.number not in {metric.step for metric in there}:
+        if training.score is not None and training.number not in self._steps(_name(score)):
             self._log((score, training.score, training.number))
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Log its numbers at its number."""
+        self._time += epoch.seconds
+        if epoch.number not in self._epochs:
+            self._log(*((name, value, epoch.number) for name, value in epoch_numbers(epoch).items()))
 
     def on_final(self, rows: Sequence[Score]) -> None:
         """Log the mean of every network."""
@@ -120,6 +126,11 @@ class MLflow(Callback):
                         place = None if "/" not in file else file.split("/")[0]
                         self._client.log_artifact(self._run, str(self._folder / file), place)
             self._client.set_terminated(self._run, STATUS[reason])
+
+    def _steps(self, name: str) -> set[int]:
+        """Return at which steps the store had a metric when this process began."""
+        found = self._client.get_metric_history(self._run, name) if name in self._known else []
+        return {metric.step for metric in found}
 
     def _log(self, *numbers: tuple[str, float, int]) -> None:
         """Log (name, value, step) in one request, which the store takes whole or not at all."""

@@ -14,7 +14,7 @@ from nas.graph import Graph
 from nas.graph.drawing.svg import draw_svg
 from nas.report.markdown import code, escaped, markdown_table
 from nas.report.run_view import Score
-from nas.trackers.base import Callback, FinalTraining, TrackedRun, decisions_table, numbers_of
+from nas.trackers.base import Callback, Epoch, FinalTraining, TrackedRun, decisions_table, epoch_numbers, numbers_of
 from nas.trackers.registry import package
 from nas.types import Trial
 
@@ -70,6 +70,12 @@ class TensorBoard(Callback):
             self._scalar(f"final/{training.role}/score", training.score, training.number)
         for epoch, loss in training.curve:
             self._scalar(f"final/{training.role}/seed {training.number}/loss", loss, epoch)
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Write its numbers at its number."""
+        self._time += epoch.seconds
+        for name, value in epoch_numbers(epoch).items():
+            self._scalar(name, value, epoch.number)
 
     def on_final(self, rows: Sequence[Score]) -> None:
         """Write the comparison as a table."""

@@ -76,7 +76,45 @@ class Listener:
         self.off = bool(attempt.problem)
 
 
-class Tracking:
+class Following:
+    """Tells ``listeners`` of one run while it goes on; a subclass knows what there is to tell."""
+
+    def __init__(self, listeners: Sequence[Listener], run: TrackedRun) -> None:
+        self._listeners, self._run = listeners, run
+
+    def update(self) -> None:
+        """Tell what has happened since the last call."""
+        raise NotImplementedError
+
+    def complete(self) -> None:
+        """Tell what a run that has come to its end has beside."""
+
+    def follow(self, work: Callable[[], str]) -> str:
+        """Tell of ``work`` from its start to its end, however it ends; return why, which is what it returns."""
+        names: list[str] = []
+        for listener in self._listeners:
+            listener.start(self._run, names.count(listener.name))
+            names.append(listener.name)
+        self.update()
+        reason = "failed"
+        try:
+            reason = work()
+        except KeyboardInterrupt:
+            reason = "interrupted"
+            raise
+        finally:
+            self.update()
+            if reason in ("finished", "exhausted"):
+                self.complete()
+            self._tell("end", lambda c: c.on_end(reason))
+        return reason
+
+    def _tell(self, what: str, call: Callable[[Callback], None]) -> None:
+        for listener in self._listeners:
+            listener.tell(what, lambda c=listener.callback: call(c))  # type: ignore[misc]
+
+
+class Tracking(Following):
     """Tells ``listeners`` of one search; ``graph_of`` gives the network of an architecture that has one."""
 
     def __init__(
@@ -86,18 +124,11 @@ class Tracking:
         ledger: Ledger,
         graph_of: Callable[[Architecture], Graph | None],
     ) -> None:
-        self._listeners, self._run, self._ledger, self._graph_of = listeners, run, ledger, graph_of
+        super().__init__(listeners, run)
+        self._ledger, self._graph_of = ledger, graph_of
         self._next = self._finals = 0
         self._best: Trial | None = None
         self._shown: Trial | None = None
-
-    def start(self) -> None:
-        """Begin, then tell what is there already."""
-        names: list[str] = []
-        for listener in self._listeners:
-            listener.start(self._run, names.count(listener.name))
-            names.append(listener.name)
-        self.update()
 
     def update(self) -> None:
         """Tell what has happened since the last call; trials in their order, up to the first that has not ended."""
@@ -120,30 +151,13 @@ class Tracking:
             self._tell(f"training {self._finals}", lambda c, t=training: c.on_training(t))  # type: ignore[misc]
             self._finals += 1
 
-    def end(self, reason: str) -> None:
-        """Tell the rest, the final comparison where that is complete, and that it ends."""
-        self.update()
-        if self._finals and reason in ("finished", "exhausted") and self._run.folder is not None:
+    def complete(self) -> None:
+        """Tell the final comparison, where there is one."""
+        if not self._finals or self._run.folder is None:
+            return
+        with informing(f"the final comparison of run '{self._run.name}' for its callbacks"):
             rows = load_view(self._run.folder).scores()
             self._tell(f"final {self._finals}", lambda c: c.on_final(rows))
-        self._tell("end", lambda c: c.on_end(reason))
-
-    def follow(self, work: Callable[[], str]) -> str:
-        """Tell of ``work`` from its start to its end, however it ends; return why, which is what it returns."""
-        self.start()
-        reason = "failed"
-        try:
-            reason = work()
-        except KeyboardInterrupt:
-            reason = "interrupted"
-            raise
-        finally:
-            self.end(reason)
-        return reason
-
-    def _tell(self, what: str, call: Callable[[Callback], None]) -> None:
-        for listener in self._listeners:
-            listener.tell(what, lambda c=listener.callback: call(c))  # type: ignore[misc]
 
     def _network(self, trial: Trial) -> Graph | None:
         try:
@@ -157,6 +171,14 @@ def _rank(trial: Trial) -> tuple[int, float, int]:
     return trial.proposal.epochs, trial.reward or 0.0, -trial.index
 
 
+def apart(callbacks: Sequence[Callback | str]) -> tuple[list[Callback], tuple[str, ...]]:
+    """Return the callbacks that are objects, and the names of trackers."""
+    if isinstance(callbacks, str | Callback):
+        raise ConfigError(f"callbacks is a list of nas.Callback objects and names of trackers, found {callbacks!r}")
+    named = tuple(one for one in callbacks if isinstance(one, str))
+    return [one for one in callbacks if not isinstance(one, str)], named
+
+
 def final_training(event: Json) -> FinalTraining:
     """Return a training of the final comparison from its event."""
     curve = tuple((int(epoch), float(loss)) for epoch, loss in event.get("notes", {}).get("curve", ()))
@@ -166,11 +188,16 @@ def final_training(event: Json) -> FinalTraining:
 def tracked_run(folder: Path | None, config: RunConfig) -> TrackedRun:
     """Return what callbacks are told of a search with ``config``, in ``folder`` or in memory."""
     objectives = asked_objectives(config.searcher.name, config.searcher.args)[0]
-    if folder is None:
-        return TrackedRun(config.space.name, None, uuid4().hex[:16], time.time(), config.to_json(), objectives)
+    if folder is not None:
+        return run_on_disk(folder, config.to_json(), objectives)
+    return TrackedRun(config.space.name, None, uuid4().hex[:16], time.time(), config.to_json(), objectives)
+
+
+def run_on_disk(folder: Path, settings: Json, objectives: tuple[str, ...] = ()) -> TrackedRun:
+    """Return what callbacks are told of the run in ``folder``, of whatever kind."""
     first = next(stream(folder / JOURNAL))
     digest = blake2b(json.dumps(first, sort_keys=True).encode(), digest_size=8).hexdigest()
-    return TrackedRun(folder.name, folder, digest, first.get("time", 0.0), config.to_json(), objectives)
+    return TrackedRun(folder.name, folder, digest, first.get("time", 0.0), settings, objectives)
 
 
 def checked_changes(folder: Path, changes: Mapping[str, Value]) -> tuple[Json, tuple[Callback, ...]]:
@@ -178,16 +205,23 @@ def checked_changes(folder: Path, changes: Mapping[str, Value]) -> tuple[Json, t
 
     It is called before the run is touched: one that cannot be made raises :class:`ConfigError`.
     """
+    config = config_of(next(stream(folder / JOURNAL)), folder.name).elsewhere(changes)
+    return checked_trackers(folder, config.track, config.plugins, changes)
+
+
+def checked_trackers(
+    folder: Path, track: Sequence[str], plugins: Sequence[str], changes: Mapping[str, Value]
+) -> tuple[Json, tuple[Callback, ...]]:
+    """Return the same for a run of any kind that goes on with ``track`` and ``plugins``."""
     found = dict(changes)
-    config = config_of(next(stream(folder / JOURNAL)), folder.name).elsewhere(found)
-    if not config.track:
+    if not track:
         return found, ()
-    check_trackers(config.track, bool(found.get("track")), folder)
-    check_plugins(config.plugins, found.get("plugins") or (), folder)  # which may register one
-    load_plugins(config.plugins)
+    check_trackers(track, bool(found.get("track")), folder)
+    check_plugins(plugins, found.get("plugins") or (), folder)  # which may register one
+    load_plugins(plugins)
     if found.get("track"):
-        found["track"] = placed(config.track)
-    return found, make_trackers(config.track)
+        found["track"] = placed(track)
+    return found, make_trackers(track)
 
 
 def execute(run: RunFolder[SearchRun], listeners: Sequence[Listener], observe: Observer) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.core.files import read_text
 from nas.errors import ConfigError
 from nas.graph import Graph
 from nas.graph.drawing.svg import draw_svg
 from nas.report.run_view import Score
-from nas.trackers.base import Callback, FinalTraining, TrackedRun, numbers_of
+from nas.trackers.base import Callback, Epoch, FinalTraining, TrackedRun, epoch_numbers, numbers_of
 from nas.trackers.registry import package
 from nas.types import Trial
 
@@ -35,6 +36,8 @@ class WeightsAndBiases(Callback):
             how = "log in with: wandb login, or set WANDB_MODE=offline"
             raise ConfigError(f"tracker 'wandb': no API key is known; {how}")
         self._run: Any = None
+        self._step = 0
+        self._rows: Path | None = None
         self._folder: Path | None = None
         self._picture: tuple[str, Graph] | None = None
 
@@ -53,16 +56,23 @@ class WeightsAndBiases(Callback):
             reinit="create_new",
         )
         self._folder, self._picture = run.folder, None
-        for axis, names in (("trial", "trial/*"), ("trial", "best/*"), ("epoch", "loss/*"), ("seed", "final/*")):
+        # offline nobody knows how many rows an earlier process has logged, and sync needs them numbered on
+        self._step = self._run.step
+        if run.folder is not None:
+            self._rows = run.folder / "trackers" / "wandb.rows"
+            self._step = max(self._step, int(read_text(self._rows)) if self._rows.exists() else 0)
+        axes = {"trial": ("trial", "best"), "epoch": ("loss", "train", "validation"), "seed": ("final",)}
+        for axis, groups in axes.items():
             self._run.define_metric(axis)
-            self._run.define_metric(names, step_metric=axis)
+            for group in groups:
+                self._run.define_metric(f"{group}/*", step_metric=axis)
 
     def on_trial(self, trial: Trial, best: Trial | None) -> None:
         """Log its numbers."""
         numbers = {f"trial/{name}": value for name, value in numbers_of(trial).items()}
         if best is not None and best.reward is not None:
             numbers["best/reward"] = best.reward
-        self._run.log({"trial": trial.index, **numbers})
+        self._log({"trial": trial.index, **numbers})
 
     def on_best(self, trial: Trial, graph: Graph | None) -> None:
         """Put it into the summary; its picture is drawn at the end."""
@@ -74,9 +84,13 @@ class WeightsAndBiases(Callback):
     def on_training(self, training: FinalTraining) -> None:
         """Log its score, and its loss by epoch."""
         for epoch, loss in training.curve:
-            self._run.log({"epoch": epoch, f"loss/{training.role} seed {training.number}": loss})
+            self._log({"epoch": epoch, f"loss/{training.role} seed {training.number}": loss})
         if training.score is not None:
-            self._run.log({"seed": training.number, f"final/{training.role}": training.score})
+            self._log({"seed": training.number, f"final/{training.role}": training.score})
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Log its numbers."""
+        self._log({"epoch": epoch.number, **epoch_numbers(epoch)})
 
     def on_final(self, rows: Sequence[Score]) -> None:
         """Put the mean of every network into the summary."""
@@ -90,7 +104,7 @@ class WeightsAndBiases(Callback):
             return
         if self._picture is not None:
             title, graph = self._picture
-            self._run.log({"best/network": self._wandb.Html(draw_svg(graph, title=title), inject=False)})
+            self._log({"best/network": self._wandb.Html(draw_svg(graph, title=title), inject=False)})
         if self._folder is not None and (self._folder / "report.html").is_file():
             report = self._wandb.Artifact(f"report-{self._run.id}", "report")
             report.add_file(str(self._folder / "report.html"))
@@ -98,3 +112,9 @@ class WeightsAndBiases(Callback):
         self._run.summary["ended"] = reason
         self._run.finish(exit_code=1 if reason == "failed" else 0)
         self._run = None
+
+    def _log(self, row: Mapping[str, object]) -> None:
+        self._run.log(dict(row), step=self._step)
+        self._step += 1
+        if self._rows is not None:
+            self._rows.write_text(str(self._step))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tracked_searches import PLUGIN
 
@@ -71,7 +72,7 @@ def test_distributions_hold_every_option_of_the_space_though_few_occurred(tmp_pa
     nas.Study("nb201", lambda job: float(job.index), "random", folder=tmp_path / "few", seed=0).run(2)
     study = exported(tmp_path / "few")
     trials = nas.load_study(tmp_path / "few").trials
-    space.sample(__import__("numpy").random.default_rng(0))  # which makes the space say its options
+    space.sample(np.random.default_rng(0))  # which makes the space say its options
     for trial, ours in zip(study.trials, trials, strict=True):
         assert trial.params == dict(ours.architecture.decisions)
         for name, distribution in trial.distributions.items():

@@ -133,15 +133,18 @@ def test_trials_are_told_in_order_whatever_ends_first():
     ledger, notes = Ledger(None), Notes()
     run = TrackedRun("run", None, "0" * 16, 0.0, {}, ())
     tracking = Tracking([Listener(notes)], run, ledger, lambda architecture: None)
-    tracking.start()
-    for index in range(3):
-        asked = {"event": "asked", "index": index, "key": str(index), "epochs": 1, "params": None, "macs": None}
-        ledger.apply({**asked, "architecture": nas.Architecture("s", {"a": index}).to_json()})
-    for index in (2, 0, 1):
-        done = {"event": "done", "index": index, "reward": 1.0 * index, "values": {}, "seconds": 0.0}
-        ledger.apply({**done, "simulated": False, "wall": 0.0})
-        tracking.update()
-    tracking.end("finished")
+
+    def work():
+        for index in range(3):
+            asked = {"event": "asked", "index": index, "key": str(index), "epochs": 1, "params": None, "macs": None}
+            ledger.apply({**asked, "architecture": nas.Architecture("s", {"a": index}).to_json()})
+        for index in (2, 0, 1):
+            done = {"event": "done", "index": index, "reward": 1.0 * index, "values": {}, "seconds": 0.0}
+            ledger.apply({**done, "simulated": False, "wall": 0.0})
+            tracking.update()
+        return "finished"
+
+    assert tracking.follow(work) == "finished"
     assert [line[1:] for line in notes.told if line[0] == "trial"] == [(0, 0.0, 0), (1, 1.0, 1), (2, 2.0, 2)]
 
 

@@ -11,7 +11,7 @@ from tracked_searches import bits, evaluate, recorded
 import nas
 from nas.errors import ConfigError
 
-pytest.importorskip("wandb")
+wandb = pytest.importorskip("wandb")
 pytestmark = pytest.mark.long
 BLOCK, HEAD = 32_768, 7
 """Of the log format of LevelDB, in which a run's file is."""
@@ -62,8 +62,11 @@ def test_offline_files_hold_what_the_journal_says_also_after_resuming(tmp_path):
     folder = tmp_path / "bits"
     for trials in (4, 4, 9):
         nas.Study(bits, evaluate, "random", folder=folder, seed=3, callbacks=["wandb=somebody/mine"]).run(trials)
+    wandb.teardown()  # which ends the process that writes
     ids, rows = rows_of(folder)
     assert len(ids) == 1
+    # numbered on, as wandb sync needs it
+    assert [row["_step"] for row in rows] == list(range(len(rows)))
     of_trials = [row for row in rows if "trial/epochs" in row]
     assert [row["trial"] for row in of_trials] == list(range(len(nas.load_study(folder).trials)))
     assert {row["trial"]: row["trial/reward"] for row in of_trials if "trial/reward" in row} == recorded(folder)
