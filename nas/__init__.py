@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.api.commands import compare, export, finetune, load_comparison, scale, train
+    from nas.api.evaluators import TableEvaluator, TrainEvaluator
     from nas.api.study import (
         Ray,
         Result,
         Study,
-        TableEvaluator,
-        TrainEvaluator,
         build,
         build_module,
         get_space,
@@ -38,16 +37,16 @@ if TYPE_CHECKING:
     from nas.schedulers import register_scheduler
     from nas.searchers import register_searcher
     from nas.space import Cells, Choose, Network, Space, register_space
+    from nas.trackers import Callback, register_tracker
     from nas.types import Architecture, History, Job, Metrics, Proposal, Trial
 
 _HOMES = {
     "nas.api.commands": ("compare", "export", "finetune", "load_comparison", "scale", "train"),
+    "nas.api.evaluators": ("TableEvaluator", "TrainEvaluator"),
     "nas.api.study": (
         "Ray",
         "Result",
         "Study",
-        "TableEvaluator",
-        "TrainEvaluator",
         "build",
         "build_module",
         "get_space",
@@ -66,6 +65,7 @@ _HOMES = {
     "nas.schedulers": ("register_scheduler",),
     "nas.searchers": ("register_searcher",),
     "nas.space": ("Cells", "Choose", "Network", "Space", "register_space"),
+    "nas.trackers": ("Callback", "register_tracker"),
     "nas.types": ("Architecture", "History", "Job", "Metrics", "Proposal", "Trial"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -75,6 +75,7 @@ _ALIASES = {"space_of": "get_space"}
 __all__ = [
     "Architecture",
     "Budget",
+    "Callback",
     "Cells",
     "Choose",
     "Constraints",
@@ -117,6 +118,7 @@ __all__ = [
     "register_scheduler",
     "register_searcher",
     "register_space",
+    "register_tracker",
     "scale",
     "search",
     "space_of",

@@ -20,6 +20,7 @@ FLOORS = (
     "models",
     "engine",
     "report",
+    "trackers",
     "workflows",
     "api testing",
     "cli",

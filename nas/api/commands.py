@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.core.files import read_json
-from nas.core.plugins import load_built_in
+from nas.core.plugins import load_built_in, load_plugins
 from nas.core.values import Json, Value
 from nas.errors import ConfigError
 from nas.models.resolve import SizeOptions, resolve
@@ -84,7 +84,8 @@ def train(model: str | Path, *, name: str | None = None, **settings: Value) -> T
 
     The training is a run in ``results_dir`` ("results"); with the ``name`` of an earlier one it goes on, with other
     plugins, data or versions only where ``accept_changes``. ``settings`` are those of ``nas train``: ``dataset``,
-    ``data_dir``, ``recipe``, ``epochs``, ``batch_size``, ``max_macs``.
+    ``data_dir``, ``recipe``, ``epochs``, ``batch_size``, ``max_macs``; also ``callbacks``, which are told of every
+    epoch: :class:`nas.Callback` objects, or trackers such as ``tensorboard=DIR``.
     """
     from nas.workflows.start import start_training
 
@@ -121,24 +122,34 @@ def finetune(
 
 def _trained(model: str | Path, name: str | None, command: str, settings: Json, start: Start) -> TrainingView:
     """Carry out a training as a run, from where it is."""
+    from nas.trackers.registry import make_trackers, placed
+    from nas.trackers.tracking import apart
     from nas.workflows.train.run import TrainingRun
     from nas.workflows.train.settings import settings_from
+    from nas.workflows.train.tracked import checked_changes, execute
     from nas.workflows.train.view import load_training
 
     load_built_in()
     given = dict(settings)
     results, told = Path(given.pop("results_dir", "results")), given.pop("observe", None) or (lambda progress: None)
+    own, track = apart(given.pop("callbacks", ()))
+    if track := placed((*given.get("track", ()), *track)):
+        load_plugins(given.get("plugins", ()))
+        given["track"] = track
     if name is not None and (folder_of(results, name) / JOURNAL).is_file():
         accept_changes = given.pop("accept_changes", False)
-        run = TrainingRun.resume(folder_of(results, name), _plugins_of(given), accept_changes)
+        changes = {**_plugins_of(given), **({"track": track} if track else {})}
+        changes, trackers = checked_changes(folder_of(results, name), changes)
+        run = TrainingRun.resume(folder_of(results, name), changes, accept_changes)
     else:
+        trackers = make_trackers(track)
         given.pop("accept_changes", None)
         asked = settings_from(command, None, {**named_data(given), "target": str(model)})
         asked.check()
         begin = start(asked, results=results)
         with new_folder(results, name, f"{begin.network['name']}-{asked.dataset}") as folder:
             run = TrainingRun.create(folder, begin.settings, begin.graph, begin.network, initial=begin.initial)
-    run.execute(told)
+    execute(run, (*own, *trackers), told)
     return load_training(run.folder)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from nas.api.commands import compared, named_data
+from nas.api.commands import compared
+from nas.api.evaluators import TableEvaluator, TrainEvaluator
 from nas.api.notebook import cells_fragment, study_fragment, trial_rows
 from nas.core.files import write_json
 from nas.core.notebook import dataframe
-from nas.core.plugins import load_built_in
+from nas.core.plugins import load_built_in, load_plugins
 from nas.core.text import count, printable
 from nas.core.values import SHORT, Budget, Json, Shortened, Task, Value
 from nas.engine.assemble import DEFAULT_TASK, TABLE_SPACE, UserObjects, build_search, with_defaults, with_precision
@@ -33,6 +34,9 @@ from nas.searchers.default import AUTO
 from nas.searchers.pareto import final_front, knee
 from nas.space import SPACES, Space
 from nas.space.networks import REFERENCES
+from nas.trackers.base import Callback, TrackedRun
+from nas.trackers.registry import TRACKERS, make_trackers, placed
+from nas.trackers.tracking import Listener, Tracking, apart, checked_changes, execute, tracked_run
 from nas.training.config import AUTO_PRECISION
 from nas.types import Architecture, Evaluator, Searcher, Trial
 
@@ -40,69 +44,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
-    from nas.data.user_data import Data
     from nas.workflows.compare.result import Comparison
 
 SpaceLike: TypeAlias = str | Space | Callable[..., object]
 """A registered space's name, a space, or a function that chooses."""
 Observe: TypeAlias = Callable[[Ledger], None]
 """Sees what is known after every trial."""
-
-
-@dataclass(frozen=True)
-class TrainEvaluator:
-    """The built-in training: the reward is the validation accuracy in percent. None is the default of each setting."""
-
-    dataset: str | Data | None = None
-    """A name, see ``nas list datasets``, or data in Python; None: the one in ``data_dir``, else the default."""
-    data_dir: str | Path | None = None
-    """Its folder, or its .npz file."""
-    recipe: str | Mapping[str, Value] | None = None
-    """A recipe's name, a JSON file of its fields, or the fields."""
-    epochs: int | None = None
-    """Of a trial, the most where a scheduler spreads them."""
-    image_size: int | None = None
-    """Side in pixels, of the dataset ``folder``."""
-    train_images: int | None = None
-    validation_images: int | None = None
-    val_share: float | None = None
-    """Of the training images, to validate on."""
-    test_share: float | None = None
-    """Of the images of a dataset without a test split, to test on."""
-    threads: int | None = None
-    """Of torch, for each trial."""
-    time_limit: int | None = None
-    """Seconds after which a trial fails."""
-
-    def settings(self) -> Json:
-        """Return what it sets of a run's configuration."""
-        found = named_data({name: value for name, value in vars(self).items() if value is not None})
-        return {"evaluator": "train", **found, **({"data_dir": str(self.data_dir)} if self.data_dir else {})}
-
-
-@dataclass(frozen=True)
-class TableEvaluator:
-    """Looks rewards up in the table file of a published benchmark, at no cost."""
-
-    path: str | Path
-    val: str
-    """The column to maximise; ``{epochs}`` in it is replaced by a trial's epochs."""
-    test: str | None = None
-    """The column to report for the best."""
-    metrics: Sequence[str] = ()
-    """Columns to record with every trial, such as a latency."""
-    scores: Sequence[str] = ()
-    """Columns known before evaluation, such as a zero-cost score."""
-    dataset: str | None = None
-    """Which dataset's values, where the table has several."""
-    epochs: int | None = None
-    """Of a trial, the most where a scheduler spreads them."""
-
-    def settings(self) -> Json:
-        """Return what it sets of a run's configuration."""
-        columns = {"val_column": self.val, "test_column": self.test, "dataset": self.dataset, "epochs": self.epochs}
-        lists = {"metrics": tuple(self.metrics), "scores": tuple(self.scores)}
-        return {"evaluator": "table", "table": str(self.path), **columns, **lists}
 
 
 def Ray(
@@ -156,6 +103,7 @@ class Study:
         seed: int = 0,
         executor: ExecutorConfig | None = None,
         task: Task | None = None,
+        callbacks: Sequence[Callback | str] = (),
         **settings: Value,
     ) -> None:
         """Describe a search; what is wrong raises :class:`nas.errors.NasError`, nothing is evaluated yet.
@@ -163,7 +111,8 @@ class Study:
         ``evaluator`` is the built-in training or look-up, the name of a registered evaluator, or any function of a
         :class:`nas.Job` (its ``architecture``, and its ``graph`` where the space describes networks) that returns the
         reward to maximise or :class:`nas.Metrics`. With a ``budget`` every network is as wide as fits it. ``task`` is
-        what networks must do for such a function; a dataset says it itself. ``settings`` are any others of a run, by
+        what networks must do for such a function; a dataset says it itself. ``callbacks`` are told of every trial:
+        :class:`nas.Callback` objects, or trackers such as ``tensorboard=DIR``. ``settings`` are any others of a run, by
         their names in its ``config.toml``: ``searcher_args``, ``space_args``, ``scheduler``, ``epochs``, ``width``,
         ``depth``, ``lag``, ``baseline``, ``plugins`` and others.
         """
@@ -200,6 +149,13 @@ class Study:
                 raise ConfigError(f"{rule}, found {type(searcher).__name__}")
             own_searcher = searcher
         given["searcher"] = searcher if isinstance(searcher, str) else type(searcher).__name__
+        # trackers first, so that one whose package is missing is told of before anything is begun
+        own, named = apart(callbacks)
+        if track := (*given.get("track", ()), *named):
+            load_plugins(given.get("plugins", ()))
+            given["track"] = placed(track)
+        self._listeners = [Listener(callback) for callback in (*own, *make_trackers(track))]
+        self._about: TrackedRun | None = None
         # where workers and files are is for whoever describes the study to say, whatever the journal has
         self._places = {name: given[name] for name in PLACES if given.get(name) is not None}
         # a study compares when it is asked to: see compare()
@@ -240,7 +196,7 @@ class Study:
         else:
             run = self._open(self.folder, trials, accept_changes)
             ledger = run.plan.ledger
-            reason = run.execute(lambda progress: told(ledger))
+            reason = execute(run, self._listeners, lambda progress: told(ledger))
         self._ledger = ledger
         failed = [t.failure for t in ledger.trials if t.failure]
         if failed and ledger.best() is None and not record_failures:
@@ -360,7 +316,9 @@ class Study:
             if was.get(name) != now.get(name) and name not in (*PLACES, "trials"):
                 differs = f"its {name} is {was.get(name)}, not {now.get(name)}"
                 raise ConfigError(f"run '{folder.name}' belongs to another search: {differs}")
-        changes = {**self._places, "trials": trials}
+        changes, trackers = checked_changes(folder, {**self._places, "trials": trials})
+        if not any(listener.callback.name in TRACKERS for listener in self._listeners):  # of a study that was loaded
+            self._listeners += map(Listener, trackers)
         return SearchRun.resume(folder, changes, write_outputs, objects=self._objects, accept_changes=accept_changes)
 
     def _in_memory(self, trials: int, observe: Observe) -> tuple[str, Ledger]:
@@ -368,10 +326,17 @@ class Study:
         config, _ = with_precision(with_defaults(RunOptions(**self._given, trials=trials)))
         parts = build_search(config, objects=self._objects)
         ledger, executor = self._ledger or Ledger(parts.lag), parts.executor
+        self._about = self._about or tracked_run(None, config)
+        tracking = Tracking(self._listeners, self._about, ledger, lambda found: parts.plain(found).graph)
+
+        def told(ledger: Ledger) -> None:
+            observe(ledger)
+            tracking.update()
+
         with closing(executor):
-            loop = Loop(parts.searcher, parts.prepare_asked, executor, MemoryJournal(), ledger, parts.settings, observe)
-            reason = loop.run()
-        return "finished" if reason == "budget" else reason, ledger
+            loop = Loop(parts.searcher, parts.prepare_asked, executor, MemoryJournal(), ledger, parts.settings, told)
+            reason = tracking.follow(lambda: "finished" if (ended := loop.run()) == "budget" else ended)
+        return reason, ledger
 
     def _known(self) -> Ledger:
         if self._ledger is None and self.folder is not None and (self.folder / JOURNAL).is_file():
@@ -398,11 +363,13 @@ def load_study(
     space: Space | Callable[..., object] | None = None,
     searcher: Searcher | None = None,
     plugins: Sequence[str | Path] = (),
+    callbacks: Sequence[Callback | str] = (),
 ) -> Study:
     """Return the study of the search in ``folder``, whoever made it: this page or the command line.
 
     To look at it nothing else is needed. To run on, what was a Python object must be given again: ``evaluator``,
-    ``space`` or ``searcher``; and ``plugins`` that lie where no plugin is run that a journal alone names.
+    ``space`` or ``searcher``; and ``plugins`` that lie where no plugin is run that a journal alone names. Without
+    trackers among the ``callbacks`` it goes on with its own.
     """
     folder = Path(folder)
     path = folder / JOURNAL
@@ -413,6 +380,10 @@ def load_study(
     study = Study.__new__(Study)
     study.folder, study._ledger = folder, None
     study._places = {"plugins": tuple(map(str, plugins))} if plugins else {}
+    callbacks, track = apart(callbacks)
+    if track:
+        study._places["track"] = track
+    study._listeners, study._about = [Listener(callback) for callback in callbacks], None
     study._given = {name: value for name, value in config.to_json().items() if name != "trials"}
     task = Task.from_json(header["task"]) if "task" in header else None
     own = get_space(space, **config.space.args) if space is not None else None
@@ -438,12 +409,14 @@ def search(
     ray_address: str | None = None,
     cpus_per_trial: int = 1,
     gpus_per_trial: float = 0,
+    callbacks: Sequence[Callback | str] = (),
     **settings: Value,
 ) -> Result:
     """Search ``space`` for the architecture that ``evaluator`` rewards most: one line over :class:`Study`.
 
     With a ``name`` the study's folder is ``results_dir/name``. With ``workers`` or a ``ray_address`` it runs on Ray.
-    ``record_failures`` and ``accept_changes`` are those of :meth:`Study.run`, ``settings`` those of :class:`Study`.
+    ``record_failures`` and ``accept_changes`` are those of :meth:`Study.run`, ``callbacks`` and ``settings`` those of
+    :class:`Study`.
     """
     executor = None
     if workers is not None or ray_address is not None:
@@ -454,7 +427,15 @@ def search(
         folder = Path(results_dir) / name
     limits = Constraints(max_params, max_macs)
     study = Study(
-        space, evaluator, searcher, folder=folder, constraints=limits, budget=budget, executor=executor, **settings
+        space,
+        evaluator,
+        searcher,
+        folder=folder,
+        constraints=limits,
+        budget=budget,
+        executor=executor,
+        callbacks=callbacks,
+        **settings,
     )
     return study.run(trials, observe, record_failures=record_failures, accept_changes=accept_changes)
 

@@ -44,6 +44,10 @@ class RunKind(Generic[P]):
         """Return what is asked, whenever progress is shown, for a line to print; mostly it has none."""
         return lambda progress: ""
 
+    def execute(self, run: RunFolder[P], observe: Callable[[Progress], None]) -> str:
+        """Carry the run out while ``observe`` sees its progress; return why it ended."""
+        return run.execute(observe)
+
     def write_outputs(self, folder: Path) -> None:
         """Write what people read, from the journal."""
         raise NotImplementedError
@@ -76,7 +80,7 @@ def carry_out(run: RunFolder[P], kind: RunKind[P], grace: float | None = None) -
             if line := announce(progress):
                 bar.say(line)
 
-        reason = run.execute(observe)
+        reason = kind.execute(run, observe)
     if run.warning != heard:  # of the random search below it
         warn(run.warning)
     code = kind.show(run.given)

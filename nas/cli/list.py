@@ -10,7 +10,7 @@ from nas.cli.parser import Command
 from nas.errors import ConfigError, unknown
 
 LISTS: tuple[str, ...] = ("spaces", "searchers", "schedulers", "evaluators", "datasets", "recipes")
-LISTS += ("primitives", "blocks", "networks", "genotypes", "skeletons", "scores")
+LISTS += ("primitives", "blocks", "networks", "genotypes", "skeletons", "scores", "trackers")
 
 
 def register(command: Command) -> None:
@@ -47,6 +47,7 @@ def rows_of(what: str) -> list[tuple[str, str]]:
     from nas.space.networks import NETWORKS
     from nas.space.operations import OPERATIONS
     from nas.space.skeletons import SKELETONS
+    from nas.trackers import TRACKERS
     from nas.training.published_recipes import RECIPES
     from nas.zero_cost import ZERO_COST
 
@@ -95,6 +96,8 @@ def rows_of(what: str) -> list[tuple[str, str]]:
             return [(name, f"{sizes[name]}, {info.classes} classes ({info.source})") for name, info in infos.items()]
         case "genotypes":
             return [(name, GENOTYPES[name].source) for name in GENOTYPES]
+        case "trackers":
+            return [(name, TRACKERS[name].summary) for name in TRACKERS]
         case "scores":
             scores = {name: ZERO_COST[name] for name in ZERO_COST}
             return [(name, f"{score.summary} ({score.source})") for name, score in scores.items()]

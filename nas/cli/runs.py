@@ -35,8 +35,20 @@ class SearchKind(RunKind["SearchRun"]):
     def resume(self, folder: Path, changes: Json, accept_changes: bool) -> RunFolder[SearchRun]:
         from nas.engine.run import SearchRun
         from nas.report.write import write_outputs
+        from nas.trackers.tracking import checked_changes
 
+        # a tracker that cannot be made here is told of before the run is touched
+        changes, _ = checked_changes(folder, changes)
         return SearchRun.resume(folder, changes, write_outputs, accept_changes=accept_changes)
+
+    def execute(self, run: RunFolder[SearchRun], observe: Callable[[Progress], None]) -> str:
+        """Carry the search out while its trackers are told of it."""
+        if not run.plan.config.track:
+            return run.execute(observe)
+        from nas.trackers.registry import make_trackers
+        from nas.trackers.tracking import Listener, execute
+
+        return execute(run, tuple(map(Listener, make_trackers(run.plan.config.track))), observe)
 
     def announce(self, run: RunFolder[SearchRun]) -> Callable[[Progress], str]:
         """Return what says once, of a long search, how long it will take."""

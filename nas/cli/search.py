@@ -37,7 +37,7 @@ def register(command: Any) -> None:
 def search(options: argparse.Namespace) -> int:
     """Start a run and carry it to its report."""
     from nas.runs.run_folder import JOURNAL, check_free, folder_of, new_folder
-    from nas.runs.trust import check_address, check_plugins
+    from nas.runs.trust import check_address, check_plugins, check_trackers
 
     # a name that is taken is told at once: the parts of a search take a second to import
     if options.name is not None and not options.forecast:
@@ -60,6 +60,7 @@ def search(options: argparse.Namespace) -> int:
     if options.config and (options.config.parent / JOURNAL).exists():  # a run's, which may be somebody else's
         check_plugins(settings.get("plugins", ()), given.get("plugins", ()), options.config.parent)
         check_address(settings.get("ray_address"), "ray_address" in given, options.config.parent)
+        check_trackers(settings.get("track", ()), "track" in given, options.config.parent)
     start = given.get("start_from") or settings.get("start_from")
     if start and list(start) != ["none"] and "space" not in given and "space" not in settings:
         load_plugins(given.get("plugins") or settings.get("plugins") or ())
@@ -76,6 +77,12 @@ def search(options: argparse.Namespace) -> int:
 
     settings |= _changed_recipes(settings, recipe_changes(options))
     config = with_defaults(RunOptions.from_json(settings, "search"))
+    if config.track:
+        from nas.trackers.registry import make_trackers, placed
+
+        load_plugins(config.plugins)
+        config = config.changed(track=placed(config.track))
+        make_trackers(config.track)
     if options.forecast:
         return _forecast(config)
     stem = f"{config.space.name}-{config.searcher.name}"

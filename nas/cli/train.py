@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from nas.data.config import DEFAULT_DATASET
 from nas.workflows.train.settings import TrainingSettings, settings_from
 
 if TYPE_CHECKING:
+    from nas.runs.progress import Progress
     from nas.runs.run_folder import RunFolder
     from nas.workflows.start import TrainingStart
     from nas.workflows.train.run import TrainingRun
@@ -80,6 +83,11 @@ def settings_of(options: argparse.Namespace, command: str, default_recipe: str |
     load_plugins(options.plugins)
     given = flags.settings_of(options, TrainingSettings) | flags.recipe_changes(options)
     settings = settings_from(command, default_recipe, given)
+    if settings.track:
+        from nas.trackers.registry import make_trackers, placed
+
+        settings = replace(settings, track=placed(settings.track))
+        make_trackers(settings.track)  # what is missing is told before anything is begun
     settings.check()
     return settings
 
@@ -121,9 +129,10 @@ class TrainingKind(RunKind["TrainingRun"]):
         """Open the training where it stopped, and say what is left of it."""
         from nas.cli.terminal import note, say
         from nas.workflows.train.run import TrainingRun
+        from nas.workflows.train.tracked import checked_changes
         from nas.workflows.train.view import size_line
 
-        run = TrainingRun.resume(folder, changes, accept_changes)
+        run = TrainingRun.resume(folder, checked_changes(folder, changes)[0], accept_changes)
         say(size_line(run.plan.network))
         if not run.plan.all_epochs_done:
             note(MEASURING)
@@ -133,6 +142,15 @@ class TrainingKind(RunKind["TrainingRun"]):
                 run.close()
                 raise
         return run
+
+    def execute(self, run: RunFolder[TrainingRun], observe: Callable[[Progress], None]) -> str:
+        """Carry the training out while its trackers are told of it."""
+        if not run.plan.settings.track:
+            return run.execute(observe)
+        from nas.trackers.registry import make_trackers
+        from nas.workflows.train.tracked import execute
+
+        return execute(run, make_trackers(run.plan.settings.track), observe)
 
     def write_outputs(self, folder: Path) -> None:
         from nas.workflows.train.outputs import write_training

@@ -22,8 +22,9 @@ from nas.training.config import NamedRecipe, TrainConfig, recipe_option
 
 EPOCHS = {"epochs": 3, "final_epochs": 10}
 """What is trained for where no recipe says it."""
-PLACES = ("executor", "ray_address", "workers", "cpus_per_trial", "gpus_per_trial", "data_dir", "table", "plugins")
-"""Where a run finds its workers and files: a resumed run may have others."""
+PLACES: tuple[str, ...] = ("executor", "ray_address", "workers", "cpus_per_trial", "gpus_per_trial")
+PLACES += ("data_dir", "table", "plugins", "track")
+"""Where a run finds its workers and files, and who is told of it: a resumed run may have others."""
 CHANGEABLE = (*PLACES, "trials")
 """What a resumed search may have otherwise: a larger budget too."""
 PYTHON = "python"
@@ -38,6 +39,20 @@ def _separated(texts: Sequence[str]) -> tuple[str, ...]:
     """Return the names in ``texts``, of which each may hold several with commas between them, each once."""
     names = (name.strip() for text in texts for name in text.split(","))
     return tuple(dict.fromkeys(filter(None, names)))
+
+
+def tracker_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the trackers in ``texts``; none of ``none``, which stands alone."""
+    names = _separated(texts)
+    if NONE in names and len(names) > 1:
+        raise ConfigError(f"--track is names of trackers or none, found {','.join(names)}")
+    return () if names == (NONE,) else names
+
+
+def track_option() -> Any:
+    """Return the field of the trackers that are told of a run."""
+    text = "trackers that show the run, such as tensorboard=DIR, mlflow=URI or wandb=PROJECT (see: list trackers, "
+    return option(tuple, text + "docs/trackers.md); none: none", metavar="NAME[=PLACE],...")
 
 
 def _arguments(of: str, example: str) -> Any:
@@ -224,9 +239,11 @@ class RunConfig(Config):
     plugins: tuple[str, ...] = option(
         tuple, "Python file with things of your own; may be given again", metavar="FILE.py", flag="--plugin"
     )
+    track: tuple[str, ...] = track_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "track", tracker_names(self.track))
         if self.budget.size:
             name = flag("budget_params" if self.budget.macs is None else "budget_macs")
             if self.space.width is not None:

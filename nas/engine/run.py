@@ -26,7 +26,7 @@ from nas.runs import inputs
 from nas.runs.journal import Event, killed_event
 from nas.runs.progress import Observer, Progress, running_trials
 from nas.runs.run_folder import BASELINE, RIVALS, SEARCH, RunFolder, RunPlan, check_free, create_run, resume_run
-from nas.runs.trust import check_address, check_plugins
+from nas.runs.trust import check_address, check_plugins, check_trackers
 from nas.schedulers.base import NONE
 from nas.searchers import SEARCHERS
 from nas.space import SPACES
@@ -139,6 +139,7 @@ class SearchRun:
             # nothing that the journal alone names is run or connected to before this
             check_plugins(config.plugins, given.get("plugins") or (), folder)
             check_address(config.executor.ray_address, bool(given.get("ray_address")), folder)
+            check_trackers(config.track, bool(given.get("track")), folder)
             now = inputs_of(config, own, inputs.recorded_inputs(events) or {})
             first, warning = inputs.compared(folder.name, events, now, accept_changes)
             if config.trials != recorded.trials:

@@ -11,6 +11,8 @@ from nas.runs.run_folder import JOURNAL
 
 LOCAL_ADDRESSES = ("auto", "local", "127.0.0.1", "localhost", "[::1]")
 """Addresses of Ray on this machine, without ports."""
+LOCAL_URIS = ("sqlite:///", "file:")
+"""Beginnings of places of trackers that are files of this machine."""
 
 
 def relocated(recorded: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
@@ -53,6 +55,14 @@ def _distrusted(plugin: Path, folder: Path) -> str:
             if path.is_relative_to(runs) and not Path.cwd().is_relative_to(runs):
                 return f"which lies among the runs in '{runs}'"
     return ""
+
+
+def check_trackers(track: Sequence[str], given: bool, folder: Path) -> None:
+    """Refuse to connect to a tracker's server that only the run in ``folder`` names: it would be told of the run."""
+    for text in track:
+        if not given and "://" in text and not text.partition("=")[2].startswith(LOCAL_URIS):
+            how = f"name it to go on there, --track {','.join(track)}, or another, or --track none"
+            raise ConfigError(f"run '{folder.name}' names the tracker {text}; {how}")
 
 
 def check_address(address: str | None, given: bool, folder: Path) -> None:

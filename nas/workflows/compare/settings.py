@@ -20,7 +20,7 @@ from nas.training.config import NamedRecipe
 from nas.training.published_recipes import check_fit
 from nas.training.recipe import Recipe
 
-ELSEWHERE = tuple(name for name in PLACES if name != "table")
+ELSEWHERE = tuple(name for name in PLACES if name not in ("table", "track"))
 """Where workers and files are found: a resumed comparison may have others."""
 
 

@@ -22,7 +22,7 @@ from nas.runs import inputs
 from nas.runs.journal import Event
 from nas.runs.progress import Observer, Progress
 from nas.runs.run_folder import RunFolder, RunPlan, check_free, create_run, resume_run
-from nas.runs.trust import check_address, check_plugins
+from nas.runs.trust import check_address, check_plugins, check_trackers
 from nas.workflows.train.outputs import write_training
 from nas.workflows.train.process import LocalTrainer
 from nas.workflows.train.settings import TrainingSettings
@@ -110,6 +110,7 @@ class TrainingRun:
             settings = view.settings.elsewhere(given)
             check_plugins(settings.plugins, given.get("plugins") or (), folder)
             check_address(settings.ray_address, bool(given.get("ray_address")), folder)
+            check_trackers(settings.track, bool(given.get("track")), folder)
             now = inputs.of_trainings(settings.plugins, settings.data, inputs.recorded_inputs(events) or {})
             first, warning = inputs.compared(folder.name, events, now, accept_changes)
             load_plugins(settings.plugins)

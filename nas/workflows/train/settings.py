@@ -12,7 +12,7 @@ from nas.core.files import real_path
 from nas.core.options import MOST_DEPTH, MOST_THREADS, MOST_WORKERS, Config, option
 from nas.core.values import Json, Task
 from nas.data.config import DEFAULT_DATASET, DataConfig, actual_dataset, default_threads
-from nas.engine.config import flag
+from nas.engine.config import flag, track_option, tracker_names
 from nas.errors import ConfigError
 from nas.runs.trust import relocated
 from nas.training.config import NamedRecipe
@@ -24,7 +24,7 @@ EMA = 0.9999
 if TYPE_CHECKING:
     from nas.data.splits import Splits
 
-ELSEWHERE = ("data_dir", "workers", "ray_address", "gpus_per_worker", "threads", "plugins")
+ELSEWHERE = ("data_dir", "workers", "ray_address", "gpus_per_worker", "threads", "plugins", "track")
 """Where workers and files are found: a resumed training may have others."""
 
 
@@ -73,6 +73,7 @@ class TrainingSettings(Config):
         None, "GPUs of each worker; default 1 where the cluster has GPUs", least=0, aliases=("gpus_per_trial",)
     )
     plugins: tuple[str, ...] = option(tuple, "Python files with things of the user's own", flag="--plugin")
+    track: tuple[str, ...] = track_option()
     start: dict[str, Any] | None = option(
         None,
         "of a fine-tuning: the weights it began with as the user named them, the digest of what was taken of them, the "
@@ -83,6 +84,7 @@ class TrainingSettings(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "track", tracker_names(self.track))
         for name in ("ray_address", "gpus_per_worker"):
             if getattr(self, name) is not None and self.workers is None:
                 raise ConfigError(f"{flag(name)} goes with --workers")
