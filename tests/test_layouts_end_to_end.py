@@ -137,7 +137,7 @@ assert study.best.reward is not None
 comparison = study.compare(seeds=1, baselines=("lenet5",), epochs=1)
 assert all(row.mean is not None for row in comparison.rows)
 again = nas.load_study("results/own").run(trials=2)  # the data is known by its content
-print(len(again.trials), nas.train("lenet5", dataset=data, epochs=1, train_images=60).folder)
+print(again.queries, nas.train("lenet5", dataset=data, epochs=1, train_images=60).folder)
 """
 
 
@@ -182,7 +182,9 @@ def test_a_plugin_makes_data_a_dataset_of_the_command_line(tmp_path: Path, photo
     searched(tmp_path, *words, "--data-dir", tmp_path)
     listed = command(tmp_path, "list", "datasets", "--plugin=mine.py")
     assert "Photos of three classes" in listed.stdout
-    resumed = command(tmp_path, "resume", "tiny", "--trials", "2")
+    begun = command(tmp_path, "search", *TINY, *words, "--data-dir", tmp_path, "--final-seeds=0", "--name=more")
+    assert begun.returncode == 0, begun.stderr
+    resumed = command(tmp_path, "resume", "more", "--trials", "2")
     assert resumed.returncode == 0, resumed.stderr
 
 
@@ -217,7 +219,7 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
     (lambda place: place.mkdir(), "holds nothing; pass with --data-dir a folder that holds train/CLASS/FILE"),
     (
         lambda place: place.write_bytes(b"PK\x03\x04"),
-        "must be a folder, or a file that ends in .csv, .tsv, .tar, .parquet",
+        ".csv, .tsv, .tar, .parquet, found a zip archive; pass",
     ),
     (lambda place: None, "does not exist"),
 ]

@@ -107,7 +107,8 @@ def meant(name: str, known: Collection[str]) -> str:
         if field == "batch_size" and "--batch-size" in known:
             return f"{told}; did you mean '--batch-size'?"
         if field in Recipe.__dataclass_fields__:
-            return f"{told}: '{field}' is a field of a recipe, which --recipe FILE.json sets (see: nas list recipes)"
+            how = f"--set {field}=VALUE" if "--set" in known else "--recipe FILE.json"
+            return f"{told}: '{field}' is a field of a recipe, which {how} sets (see: nas list recipes)"
     return f"{told}: {HINTS[name]}" if name in HINTS else ""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from nas.core.file_kinds import kind_of_file
 from nas.data.decode import require_pillow, suffixes
 from nas.data.image_files import (
     RESIDENT_BYTES,
@@ -29,8 +30,8 @@ from nas.errors import ConfigError
 KAGGLE = Path("ILSVRC", "Data", "CLS-LOC")
 """Where Kaggle's copy of ImageNet has its images."""
 FOLDER_HELP = (
-    "pass with --data-dir a folder that holds train/CLASS/FILE and val/CLASS/FILE, as ImageNet's does (also valid or"
-    " test, or flat with a file of labels), or CLASS/FILE, a CSV file of paths and labels, .tar or .parquet files"
+    "pass with --data-dir a folder that holds train/CLASS/FILE and val/CLASS/FILE, as ImageNet's does, CLASS/FILE, or one"
+    " of the other layouts of docs/data.md"
 )
 MOST_NAMED = 5
 """Entries of a folder that an error names."""
@@ -60,8 +61,9 @@ def open_folder(
             return open_tables(place.parent, {"train": place}, image_size, resident_bytes)
         if place.suffix.lower() in SHARD_SUFFIXES:
             return open_shards(place.parent, [place.name], image_size, resident_bytes)
-        rule = f"a folder, or a file that ends in {', '.join((*TABLE_SUFFIXES, *SHARD_SUFFIXES))}"
-        raise ConfigError(f"file '{place}' must be {rule}; {FOLDER_HELP}")
+        kind, ends = kind_of_file(place), ", ".join((*TABLE_SUFFIXES, *SHARD_SUFFIXES))
+        found = "" if kind is None else f", found {kind}"
+        raise ConfigError(f"file '{place}' must be a folder, or a file that ends in {ends}{found}; {FOLDER_HELP}")
     folder = place / KAGGLE if (place / KAGGLE).is_dir() else place
     entries = {entry.name: entry for entry in listing(folder)}
     splits = {split_named(name): name for name, entry in sorted(entries.items()) if is_folder(entry)}

@@ -49,7 +49,8 @@ class DatasetInfo:
     """A registered dataset: ``load`` finds and checks its files in a folder (None where it needs none).
 
     ``default_folder`` is tried when the user names none; ``help`` says how to get the files. One that ``takes_file``
-    may be a file in place of a folder; where it ``takes_size``, ``load`` gets the images' size, or None, too.
+    may be a file in place of a folder; where it ``takes_size``, ``load`` gets the images' size, or None, too. One that
+    is ``in_python`` is told by a digest of its images.
     """
 
     description: str
@@ -59,6 +60,7 @@ class DatasetInfo:
     help: str = ""
     takes_file: bool = False
     takes_size: bool = False
+    in_python: bool = False
 
 
 DATASETS: Registry[DatasetInfo] = Registry("dataset")
@@ -190,7 +192,8 @@ def files_of(
 
 def digest_of(name: str, data_dir: str | Path | None = None) -> str:
     """Return the digest of the images of a dataset that is a Python object, "" of one that its files tell."""
-    return _open(name, data_dir, None).digest
+    # others are not opened for it, which may mean to look at every file
+    return _open(name, data_dir, None).digest if name not in DATASETS or DATASETS[name].in_python else ""
 
 
 def images_named(name: str, data_dir: str | Path | None = None) -> str:

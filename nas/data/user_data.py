@@ -112,7 +112,9 @@ class Data:
         self.task = Task(name, official.image_shape, count)
         self.name = f"{name}-{self._digest()}"
         """What the data is called in a run's configuration."""
-        DATASETS.replace(self.name, DatasetInfo("Python data", lambda place: self.source(), False))
+        DATASETS.replace(
+            self.name, DatasetInfo("data given in Python", lambda place: self.source(), False, in_python=True)
+        )
 
     def source(self, name: str | None = None) -> DatasetSource:
         """Return the data as the dataset ``name``, by default its own."""
@@ -165,7 +167,7 @@ def register_dataset(name: str) -> Callable[[Callable[..., Data]], Callable[...,
 
         text = (function.__doc__ or "of a plugin").strip().split("\n")[0].rstrip(".")
         help = "it is read by a function of a plugin that takes its folder: pass it with --data-dir"
-        DATASETS.add(name, DatasetInfo(text, load, takes_folder, help=help, takes_file=True))
+        DATASETS.add(name, DatasetInfo(text, load, takes_folder, help=help, takes_file=True, in_python=True))
         return function
 
     return register

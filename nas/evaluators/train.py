@@ -14,6 +14,7 @@ from nas.core.activity import doing
 from nas.core.text import count
 from nas.core.values import Json
 from nas.data.splits import ImageSet, ImageStream, Splits, load_splits
+from nas.data.streaming import INSIDE
 from nas.errors import TOO_SLOW, ConfigError, EvaluationError, unknown
 from nas.graph import Graph
 from nas.training.published_recipes import named_recipe
@@ -150,7 +151,10 @@ def _listing(splits: Splits) -> str:
     digest = blake2b(digest_size=16)
     for part in (splits.train, splits.validation):
         if isinstance(part, ImageStream):
-            digest.update(part.files.tobytes() + part.labels.tobytes())
+            names = part.files.tobytes()
+            if part.spans is not None:  # the archive may be a file of this machine's cache
+                names = b"\0".join(bytes(name).partition(INSIDE)[2] for name in part.files)
+            digest.update(names + part.labels.tobytes())
     return digest.hexdigest()
 
 

@@ -55,10 +55,10 @@ def test_the_list_of_datasets_has_it(capsys):
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("search --batch-size 3", "'batch_size' is a field of a recipe, which --recipe FILE.json sets"),
-        ("search --lr 0.1", "'learning_rate' is a field of a recipe"),
-        ("search --weight-decay 0", "'weight_decay' is a field of a recipe"),
-        ("finetune x --lr 0.1", "did you mean '--lr-factor'?"),
+        ("search --batch 3", "did you mean '--batch-size'?"),
+        ("search --weight-decay 0", "'weight_decay' is a field of a recipe, which --set weight_decay=VALUE sets"),
+        ("compare a b --momentum 0", "which --set momentum=VALUE sets"),
+        ("scale x --batch 3", "did you mean '--batch-size'?"),
         ("train x --batch 3", "did you mean '--batch-size'?"),
         ("search --gpus 1", "did you mean '--gpus-per-trial'?"),
         ("train x --gpus 1", "did you mean '--gpus-per-worker'?"),
