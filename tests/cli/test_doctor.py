@@ -207,13 +207,11 @@ def test_a_cluster_that_answers_and_one_that_does_not(examined):
 
 @pytest.mark.long
 def test_a_ray_is_started_and_ended(tmp_path):
-    before = set(Path("/tmp").glob("nas-ray-*"))
     done = nas(tmp_path, "doctor", "--ray", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = {found["name"]: found for found in json.loads(done.stdout)["findings"]}
     assert found["Ray starts"]["state"] == "ok"
     assert found["Ray starts"]["text"].startswith("in ")
-    assert set(Path("/tmp").glob("nas-ray-*")) <= before
 
 
 @pytest.mark.long
