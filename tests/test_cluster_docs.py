@@ -81,7 +81,7 @@ def test_every_flag_in_the_text_is_ours_or_of_ray_start() -> None:
     prose = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
     named = {flag for quoted in re.findall(r"`([^`\n]+)`", prose) for flag in FLAG.findall(quoted)}
     assert "--workers" in named
-    assert named <= our_flags("search") | our_flags("resume") | ray_start_flags()
+    assert named <= our_flags("search") | our_flags("resume") | our_flags("doctor") | ray_start_flags()
 
 
 def test_manifests_are_yaml_and_all_pods_share_the_label_that_opens_the_ports() -> None:

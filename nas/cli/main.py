@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from nas.cli.parser import Parser
 from nas.cli.streams import quiet_streams
 from nas.cli.waiting import told_of_waits
+from nas.core.commit import SHOWN, commit
 from nas.core.environment import import_problem
 from nas.core.signals import exit_code, interruptible
 from nas.data.config import DEFAULT_DATASET
@@ -27,21 +28,21 @@ Find a neural network for images: search, resume, status, report; inspect, draw 
 Without a command, 'search' runs; without flags it searches networks of one size on the dataset {DEFAULT_DATASET} and
 compares the winner with random search and the best of five handcrafted families of that size."""
 MODULES = (
-    *("search", "runs", "network", "list", "check", "bench"),
+    *("search", "runs", "network", "list", "check", "doctor", "bench"),
     *("compare", "export", "convert", "finetune", "scale", "train"),
 )
 """In the order of the help: the modules of ``nas.cli`` that have commands."""
 ALIASES = {"study": "export-optuna"}
 """Earlier names of commands, which keep working and which no help shows."""
-ANSWERS = ("convert", "inspect", "list", "status")
+ANSWERS = ("convert", "doctor", "inspect", "list", "status")
 """Commands that do nothing but print."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code.
 
-    0; 1 for a search or a comparison without any score; 2 for what the user can fix; 3 for a cluster that is gone; 130
-    after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
+    0; 1 for a search or a comparison without any score, and where doctor finds that no search can run; 2 for what the
+    user can fix; 3 for a cluster that is gone; 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
@@ -103,7 +104,9 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
         number = version("nas-toolkit")
     except PackageNotFoundError:
         number = "(not installed)"
-    parser.add_argument("--version", action="version", version=f"nas {number}")
+    found = commit()[:SHOWN]
+    text = f"nas {number} (commit {found})" if found else f"nas {number}"
+    parser.add_argument("--version", action="version", version=text)
     subs = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     made: dict[str, Parser] = {}
 

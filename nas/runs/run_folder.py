@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-import tomli_w
-
 from nas.core.environment import environment
 from nas.core.files import check_regular, is_file, read_json, staged, sweep_temporaries, write_atomic, write_json
 from nas.core.forks import ending_forks
@@ -178,6 +176,8 @@ def create_run(
     The ``header`` is what the journal's first event tells of the run, ``settings`` is written as TOML for people, and
     ``fill`` writes what else belongs to the kind of run. A name that is taken raises :class:`ConfigError`.
     """
+    import tomli_w  # here, since nas doctor must run where it is missing
+
     kind = {} if plan.kind == SEARCH else {"kind": plan.kind}
     journal = None
     try:

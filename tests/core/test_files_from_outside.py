@@ -88,7 +88,7 @@ def test_what_is_no_regular_file_is_refused_before_it_is_opened(tmp_path: Path) 
             read_text(tmp_path / "socket")
     with pytest.raises(ConfigError, match="Is a directory"):
         read_bytes(tmp_path)
-    with pytest.raises(ConfigError, match="null byte"):
+    with pytest.raises(ConfigError, match=r"null (byte|character)"):
         read_bytes(Path("a\0b"))
 
 

@@ -170,7 +170,7 @@ def _connected(address: str | None, cpus: int) -> Session:
     try:
         import ray
     except ImportError:
-        raise ConfigError("--executor ray needs the package ray: pip install ray") from None
+        raise ConfigError("--executor ray needs the package ray: python -m pip install 'nas-toolkit[ray]'") from None
     found = tuple(int(part) for part in ray.__version__.split(".")[:2])
     if found < OLDEST:
         raise ConfigError(f"--executor ray needs ray {'.'.join(map(str, OLDEST))} or newer, found {ray.__version__}")
@@ -303,7 +303,11 @@ def _foreign(name: str) -> bool:
     return name.startswith("RAY_") and name not in KEPT
 
 
-def _join(address: str, cpus: int) -> Session:
+def check_address(address: str) -> None:
+    """Raise :class:`ConfigError` where ``address`` is neither HOST:PORT that answers nor auto of a Ray on this machine.
+
+    Nothing is asked there: whether it is a Ray, and takes our token, shows when it is joined.
+    """
     if address.startswith("ray://"):
         rule = "run the search on a machine of the cluster; the address is HOST:PORT"
         raise ConfigError(f"--ray-address '{address}': {rule}")
@@ -315,6 +319,10 @@ def _join(address: str, cpus: int) -> Session:
             socket.create_connection((host, int(port)), timeout=5.0).close()
         except OSError as error:
             raise ConfigError(f"--ray-address '{address}': nothing answers there ({error.strerror or error})") from None
+
+
+def _join(address: str, cpus: int) -> Session:
+    check_address(address)
     try:
         return Session(address, cpus, head=_init(address=address))
     except ConfigError as error:
