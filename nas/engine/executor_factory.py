@@ -19,6 +19,7 @@ from nas.evaluators.test_split import FinalEvaluator
 from nas.evaluators.train import DatasetCache, TrainEvaluator, TrainSettings, shared_images
 from nas.executors.config import RAY, ExecutorConfig
 from nas.executors.inline import InlineExecutor
+from nas.executors.ray.cluster import require_ray
 from nas.executors.ray.executor import RayExecutor
 from nas.executors.ray.worker import Make
 from nas.executors.ray.worker_pool import WorkerResources, available_workers
@@ -47,6 +48,7 @@ def trial_executor(
     """
     if config.executor.name != RAY:
         return InlineExecutor(evaluator)
+    require_ray()
     make: Make = partial(user_evaluator, evaluator)
     if not own:  # every machine reads these files for itself
         files = [*config.plugins, *([config.table.path] if config.table.path else [])]

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ from nas.executors.ray import watchdog
 
 T = TypeVar("T")
 
+RAY_HELP = "--executor ray, and --workers of a training, need the package ray: python -m pip install 'nas-toolkit[ray]'"
 OLDEST = (2, 54)
 """The first Ray whose token authentication covers all that we use."""
 OBJECTS = 2 * 2**30
@@ -166,11 +168,17 @@ def connect(address: str | None, cpus: int) -> Session:
     return _open
 
 
+def require_ray() -> None:
+    """Raise :class:`ConfigError` where the package ray is not installed; it is not imported."""
+    if find_spec("ray") is None:
+        raise ConfigError(RAY_HELP)
+
+
 def _connected(address: str | None, cpus: int) -> Session:
     try:
         import ray
     except ImportError:
-        raise ConfigError("--executor ray needs the package ray: python -m pip install 'nas-toolkit[ray]'") from None
+        raise ConfigError(RAY_HELP) from None
     found = tuple(int(part) for part in ray.__version__.split(".")[:2])
     if found < OLDEST:
         raise ConfigError(f"--executor ray needs ray {'.'.join(map(str, OLDEST))} or newer, found {ray.__version__}")

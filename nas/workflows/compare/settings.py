@@ -15,6 +15,7 @@ from nas.data.config import DEFAULT_DATASET, DataConfig, actual_dataset, default
 from nas.engine.config import EPOCHS, PLACES, flag
 from nas.errors import ConfigError
 from nas.executors.config import INLINE, RAY, ExecutorConfig
+from nas.executors.ray.cluster import require_ray
 from nas.runs.trust import relocated
 from nas.training.config import NamedRecipe
 from nas.training.published_recipes import check_fit
@@ -105,8 +106,11 @@ class CompareSettings(Config):
         }
 
     def check_data(self) -> None:
-        """Refuse recipes that do not fit the images, and numbers of images that are not there."""
+        """Refuse recipes that do not fit the images, numbers of images that are not there, and Ray where it is not."""
         from nas.evaluators.train import TrainSettings
+
+        if self.executor.name == RAY:
+            require_ray()
 
         for recipe in self.recipes:
             check_fit(recipe.recipe, f"--recipe {recipe.name}", self.dataset, self.task.input_shape)

@@ -14,6 +14,7 @@ from nas.core.values import Json, Task
 from nas.data.config import DEFAULT_DATASET, DataConfig, actual_dataset, default_threads
 from nas.engine.config import flag, track_option, tracker_names
 from nas.errors import ConfigError
+from nas.executors.ray.cluster import require_ray
 from nas.runs.trust import relocated
 from nas.training.config import NamedRecipe
 from nas.training.published_recipes import check_fit
@@ -136,6 +137,8 @@ class TrainingSettings(Config):
 
     def check(self) -> None:
         """Refuse a recipe or a number of images that does not fit the data."""
+        if self.workers is not None:
+            require_ray()
         check_fit(self.actual_recipe, "--recipe", self.dataset, self.task.input_shape)
         least, images = 2 * self.task.classes, self.data.train_images
         if images is not None and images < least:
