@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.carry_out import carry_out
 from nas.cli.flags import grace_flag, recipe_changes, recipe_flags, results_flag, setting_flags, settings_of
 from nas.core.activity import doing
-from nas.core.files import read_toml
+from nas.core.files import is_file, is_path, read_toml
 from nas.core.options import settings_of as all_settings
 from nas.core.values import Json
 from nas.data.config import DEFAULT_DATASET, actual_dataset
@@ -55,6 +56,11 @@ def search(options: argparse.Namespace) -> int:
     # the file's settings alone first: its errors name the file
     settings = RunOptions.from_json(read_toml(options.config), str(options.config)).to_json() if options.config else {}
     given = settings_of(options)
+    if "start_from" in given:
+        given["start_from"] = _in_results(given["start_from"], options.results_dir)
+    if "learn_from" in given:
+        runs = [run for several in given["learn_from"] for run in several.split(",")]
+        given["learn_from"] = _in_results(runs, options.results_dir)
 
     # what was given on the command line replaces the file's; arguments of another space or searcher go with it
     if options.config and (options.config.parent / JOURNAL).exists():  # a run's, which may be somebody else's
@@ -89,6 +95,19 @@ def search(options: argparse.Namespace) -> int:
     with new_folder(options.results_dir, options.name, stem) as folder, doing("preparing the search"):
         run = SearchRun.create(folder, config, write_outputs, announce=_announce)
     return carry_out(run, SearchKind(), options.grace)
+
+
+def _in_results(texts: Sequence[str], results: Path) -> tuple[str, ...]:
+    """Return names of runs, or of their trials, as paths where they lie in another folder of ``results`` than usual."""
+    from nas.models.resolve import RESULTS
+    from nas.runs.run_folder import JOURNAL
+
+    found = []
+    for text in texts:
+        run = text.partition(":")[0]
+        there = results != RESULTS and not is_path(text) and is_file(results / run / JOURNAL)
+        found.append(f"{results}/{text}" if there else text)
+    return tuple(found)
 
 
 def _changed_recipes(settings: Json, changed: Json) -> Json:
