@@ -5,8 +5,6 @@ Bold and code are marked as in Markdown.
 
 from __future__ import annotations
 
-import json
-import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +16,6 @@ from nas.report.run_view import RunView, Score, scored
 from nas.report.statistics import LEVEL, MOST_SEEDS, Question, differences, seeds_needed
 from nas.report.verdict import p_text
 from nas.runs.snapshot import ENDED
-from nas.training.published_recipes import DEFAULT, RECIPES, recipe_of
 
 LONGER = 4
 """By how many times more epochs are recommended."""
@@ -212,16 +209,10 @@ def _other_rates(view: RunView, *factors: float) -> Iterator[Step]:
     recipe = view.config.train.recipe
     if recipe is None:
         return
-    name, before, dataset = recipe.name, recipe.recipe.learning_rate, view.config.data.name
-    # a published recipe by its name, any other by what it has otherwise than the dataset's own
-    base = name if name in RECIPES and recipe_of(name, dataset) == recipe.recipe else DEFAULT
-    usual = recipe_of(None if base == DEFAULT else base, dataset).to_json()
-    changed = {field: value for field, value in recipe.recipe.to_json().items() if usual.get(field) != value}
+    before = recipe.recipe.learning_rate
     for factor in factors:
         rate = float(f"{factor * before:.6g}")
-        text = json.dumps({"base": base, **changed, "learning_rate": rate})
-        command = f"echo {shlex.quote(text)} > lr-{rate:g}.json\n{_again(view, f'--recipe ./lr-{rate:g}.json')}"
-        yield Step(f"A learning rate of {rate:g} in place of {before:g}:", command)
+        yield Step(f"A learning rate of {rate:g} in place of {before:g}:", _again(view, f"--lr {rate:g}"))
 
 
 def _again(view: RunView, changes: str = "") -> str:
