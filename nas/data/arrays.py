@@ -43,8 +43,8 @@ TYPE_HINTS = {
 }
 """How images of a kind of numpy's types, or of one type, become 8 bits."""
 ARRAYS_HELP = (
-    "pass with --data-dir an .npz file, or a folder with data.npz, that holds train_images, train_labels, test_images "
-    "and test_labels (numpy.savez_compressed), or x_train, y_train, x_test and y_test"
+    "pass with --data-dir an .npz file of train_images, train_labels, test_images and test_labels"
+    " (numpy.savez_compressed; docs/data.md)"
 )
 
 

@@ -30,8 +30,7 @@ from nas.errors import ConfigError
 KAGGLE = Path("ILSVRC", "Data", "CLS-LOC")
 """Where Kaggle's copy of ImageNet has its images."""
 FOLDER_HELP = (
-    "pass with --data-dir a folder that holds train/CLASS/FILE and val/CLASS/FILE, as ImageNet's does, CLASS/FILE, or"
-    " one of the other layouts of docs/data.md"
+    "pass with --data-dir a folder that holds train/CLASS/FILE and val/CLASS/FILE, or another layout of docs/data.md"
 )
 MOST_NAMED = 5
 """Entries of a folder that an error names."""

@@ -58,15 +58,18 @@ DATA = [
     ("--dataset digits --image-size 8", "its images have a size of their own; image_size is for folder"),
     ("--dataset folder --data-dir {tmp}/good --image-size 0", "--image-size must be at least 1, found 0"),
     ("--dataset folder --data-dir {tmp}/none", "does not exist"),
-    ("--dataset folder --data-dir {tmp}/empty", "empty/train' is missing"),
+    ("--dataset folder --data-dir {tmp}/empty", "empty' holds nothing; pass with --data-dir a folder"),
     ("--dataset folder --data-dir {tmp}/class", "class/train/bee' must hold images of its class"),
     (
         "--dataset folder --data-dir {tmp}/damaged --image-size 8",
-        "no image of folder '{tmp}/damaged/train' can be read",
+        "no image of folder '{tmp}/damaged' can be read; the first: {tmp}/damaged/train",
     ),
     ("--dataset arrays", "a folder and none is given"),
     ("--dataset arrays --data-dir {tmp}/none.npz", "none.npz' does not exist"),
-    ("--dataset arrays --data-dir {tmp}/keys.npz", "lacks test_images, test_labels"),
+    (
+        "--dataset arrays --data-dir {tmp}/keys.npz",
+        "lacks test_labels; arrays there: test_images, train_images, train_labels",
+    ),
     ("--dataset arrays --data-dir {tmp}/float.npz", "train_images must be uint8, levels 0 to 255, found float64"),
     ("--dataset arrays --data-dir {tmp}/label.npz", "train_labels must be at least 0, found -1"),
     ("--dataset arrays --data-dir {tmp}/list.json", "damaged or no .npz file"),
@@ -120,7 +123,7 @@ def files(tmp_path_factory):
     np.savez(folder / "arrays.npz", **arrays())
     np.savez(folder / "label.npz", **arrays(-1))
     np.savez(folder / "float.npz", **arrays(scale=1 / 255))
-    np.savez(folder / "keys.npz", **{name: a for name, a in arrays().items() if name.startswith("train")})
+    np.savez(folder / "keys.npz", **{name: a for name, a in arrays().items() if name != "test_labels"})
     (folder / "cifar").mkdir()
     for name, count in (("train.bin", 50_000), ("test.bin", 10_000)):
         records = np.zeros((count, 3_074), dtype=np.uint8)
