@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 
 import pytest
@@ -122,8 +123,13 @@ def test_an_interrupt_in_a_callback_is_one_of_the_search(tmp_path):
         def on_trial(self, trial, best):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        study(tmp_path / "bits", Interrupts()).run(4)
+    # shells let what they run in the background ignore Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path / "bits", Interrupts()).run(4)
+    finally:
+        signal.signal(signal.SIGINT, before)
     notes = Notes()
     study(tmp_path / "bits", notes).run(4)
     assert [line[1] for line in notes.told if line[0] == "trial"][:4] == [0, 1, 2, 3]
