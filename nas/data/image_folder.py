@@ -65,7 +65,12 @@ def open_folder(
         raise ConfigError(f"file '{place}' must be a folder, or a file that ends in {ends}{found}; {FOLDER_HELP}")
     folder = place / KAGGLE if (place / KAGGLE).is_dir() else place
     entries = {entry.name: entry for entry in listing(folder)}
-    splits = {split_named(name): name for name, entry in sorted(entries.items()) if is_folder(entry)}
+    splits: dict[str, str] = {}
+    for name in sorted(name for name, entry in entries.items() if is_folder(entry)):
+        split = split_named(name)
+        if split and split in splits:
+            raise ConfigError(f"folder '{folder}' has two folders of {split} images, '{splits[split]}' and '{name}'")
+        splits[split] = name
     train = splits.get("train")
     if train is not None and class_folders(folder / train):
         return _open_splits(folder, {name: found for name, found in splits.items() if name}, image_size, resident_bytes)

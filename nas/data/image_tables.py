@@ -36,6 +36,8 @@ SOLUTION = "LOC_val_solution.csv"
 """The labels of ImageNet's validation images as Kaggle gives them, three folders above the images."""
 DEVKIT_LABELS, DEVKIT_META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 """The same as ImageNet's own development kit gives them: a number a line, whose meaning is in the other file."""
+SURE = 3
+"""Images a class from which on a class without one is no chance."""
 MOST_MISSING = 3
 """Files that an error names."""
 
@@ -118,11 +120,10 @@ def flat_labels(folder: Path, split: str, classes: Sequence[str]) -> Callable[[]
     files = sorted(walk(folder / split, Counter()))
     if not files:
         return None
-    stems = {Path(name).stem: name for name in files}
     index = {name: label for label, name in enumerate(classes)}
     for path in _label_files(folder, split):
         devkit = path.name == DEVKIT_LABELS
-        labels = _devkit_labels(path, files, index) if devkit else _labels_by_name(path, stems, index)
+        labels = _devkit_labels(path, files, index) if devkit else _labels_by_name(path, files, index)
         if labels is not None:
             ordered = [labels[name] for name in files]
             return partial(FileList, [os.fsencode(f"{split}/{name}") for name in files], ordered)
@@ -145,30 +146,52 @@ def _label_files(folder: Path, split: str) -> Iterator[Path]:
             yield from sorted(place.glob(f"*devkit*/data/{DEVKIT_LABELS}"))
 
 
-def _labels_by_name(path: Path, stems: Mapping[str, str], index: Mapping[str, int]) -> dict[str, int] | None:
-    """Return the labels of a file of names and labels by the names of the files; None where it is another kind.
+def _labels_by_name(path: Path, files: Sequence[str], index: Mapping[str, int]) -> dict[str, int] | None:
+    """Return the labels of a file of names and labels by the names of ``files``; None where it is another kind.
 
-    One that has some of the files and not all, or an unknown class, raises :class:`ConfigError`.
+    One that has some of the files and not all, an unknown class, or numbers that seem to count from 1 raises
+    :class:`ConfigError`.
     """
+    named = _spellings(files)
     found: dict[str, int] = {}
+    numbered = False
     for number, line in enumerate(read_text(path, MOST_TABLE).splitlines(), 1):
-        cells = [cell.strip().strip('"') for cell in (line.split(",", 1) if "," in line else line.split(None, 1))]
-        name = stems.get(Path(cells[0]).stem) if cells and cells[0] else None
+        # names may have spaces, labels have none; boxes may follow behind tabs, or behind the class
+        cells = line.split("\t") if "\t" in line else line.split(",", 1) if "," in line else line.rsplit(None, 1)
+        cells = [cell.strip().strip('"') for cell in cells]
+        name = named.get(cells[0].replace("\\", "/").removeprefix("./")) if cells and cells[0] else None
+        if name is None and cells and cells[0]:
+            name = named.get(Path(cells[0].replace("\\", "/")).name)
         if name is None or len(cells) < 2 or not cells[1]:
             continue  # the names of columns, or a file that is not there
-        # boxes may follow, as in Kaggle's and Tiny ImageNet's
         text = cells[1] if cells[1] in index else cells[1].split()[0].rstrip(",")
-        label = index.get(text, int(text) if text.isdecimal() and int(text) < len(index) else -1)
-        if label < 0:
+        if text not in index and text.isdecimal() and int(text) < len(index):
+            found[name], numbered = int(text), True
+        elif text in index:
+            found[name] = index[text]
+        else:
             rule = f"must be a class of the training images or its number from 0 to {len(index) - 1}"
             raise ConfigError(f"file '{path}', line {number:,}: the label {rule}, found '{printable(text)}'")
-        found[name] = label
     if not found:
         return None
-    if missing := sorted(name for name in stems.values() if name not in found):
+    if missing := [name for name in files if name not in found]:
         shown = ", ".join(missing[:MOST_MISSING])
-        raise ConfigError(f"file '{path}' has no label for {len(missing):,} of {len(stems):,} images: {shown}")
+        raise ConfigError(f"file '{path}' has no label for {len(missing):,} of {len(files):,} images: {shown}")
+    if numbered and 0 not in found.values() and len(files) >= SURE * len(index):
+        raise ConfigError(
+            f"file '{path}' has no label 0, so its labels seem to count from 1; write the names of classes"
+        )
     return found
+
+
+def _spellings(files: Sequence[str]) -> dict[str, str]:
+    """Return the files by what tables may call them: path, name, and name without suffix, where it means one alone."""
+    named: dict[str, str | None] = {}
+    for file in files:
+        path = Path(file)
+        for text in dict.fromkeys((file, file.removesuffix(path.suffix), path.name, path.stem)):
+            named[text] = file if text not in named or text == file else None
+    return {text: file for text, file in named.items() if file is not None}
 
 
 def _devkit_labels(path: Path, files: Sequence[str], index: Mapping[str, int]) -> dict[str, int]:

@@ -19,6 +19,12 @@ def split_named(text: str) -> str:
 
 
 def split_in(path: str) -> str:
-    """Return the split of a file by the first word of its path that names one, as ``data/train-00000-of-4.parquet``."""
-    words = re.split(r"[^a-z]+", path.lower())
-    return next((_SPLIT_OF[word] for word in words if word in _SPLIT_OF), "")
+    """Return the split of a file by the first word of its name that means one, as ``data/train-00000-of-4.parquet``.
+
+    Where there is none the folders that it lies in count, the innermost first.
+    """
+    for part in reversed(path.lower().split("/")):
+        for word in re.split(r"[^a-z]+", part):
+            if word in _SPLIT_OF:
+                return _SPLIT_OF[word]
+    return ""

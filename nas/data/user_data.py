@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 MOST_CHANNELS = 4
 BLOCK = 1_000
 """Images whose levels are computed at a time."""
+SAMPLED = 32
+"""Items, spread over all, that are looked at where not all are."""
 TOLD_EVERY = 1_000
 """Items after which it is told how many are read."""
 NORMALIZED = (
@@ -139,6 +142,13 @@ class Data:
             digest.update(f"{split} {images.image_shape} {len(images)} ".encode() + images.labels.tobytes())
             if isinstance(images, ImageSet):
                 digest.update(np.ascontiguousarray(images.images).data)
+                continue
+            # of what is not kept, images all over it
+            for index in np.linspace(0, len(images) - 1, SAMPLED).astype(int).tolist():
+                try:
+                    digest.update(np.asarray(images.source(index)).tobytes())
+                except Damaged as damage:
+                    digest.update(str(damage).encode())
         digest.update(repr(self.classes).encode())
         return digest.hexdigest()
 
@@ -309,10 +319,18 @@ def _label(label: object, what: str) -> int:
 
 def _labels(items: Items, what: str) -> Iterator[int]:
     """Yield the labels, of ``targets`` or ``labels`` as torchvision's datasets have them, else item by item."""
-    known = next((found for name in ("targets", "labels") if (found := getattr(items, name, None)) is not None), None)
-    for index in range(len(items)):
-        label = _item(items, index, what)[1] if known is None or len(known) != len(items) else known[index]
-        yield _label(label, f"{what}, item {index:,}")
+    count = len(items)
+    known: Any = next((own for name in ("targets", "labels") if (own := getattr(items, name, None)) is not None), None)
+    if known is not None and (not hasattr(known, "__len__") or len(known) != count):
+        known = None
+    # they may be other labels than those of the items, which a transform changes
+    for index in np.linspace(0, count - 1, SAMPLED).astype(int).tolist() if known is not None else ():
+        with suppress(ConfigError):  # an item that cannot be read is left out later
+            if not np.array_equal(_array(known[index]).reshape(-1), [_label(_item(items, index, what)[1], what)]):
+                known = None
+                break
+    for index in range(count):
+        yield _label(_item(items, index, what)[1] if known is None else known[index], f"{what}, item {index:,}")
 
 
 def _picture(items: Items, what: str, index: int) -> Image.Image:

@@ -20,6 +20,7 @@ from nas.data.config import actual_dataset
 from nas.data.image_folder import open_folder
 from nas.data.image_set import Images, ImageSet
 from nas.data.recognize import recognized
+from nas.data.split_names import split_in
 from nas.data.splits import DATASETS, DatasetInfo, check_dataset, class_names_of, load_splits
 from nas.errors import ConfigError
 
@@ -389,3 +390,69 @@ def test_a_damaged_member_of_an_archive_is_named(tmp_path: Path) -> None:
     splits = load_splits("folder", place, image_size=16)
     (line,) = splits.damaged
     assert "set-train-000002.tar/7.png: it is no JPEG" in line
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("{stem} {label}\n", ""),
+        ("{stem}.png,{name}\r\n", ""),
+        ('"val/{stem}.png","{name}"\n', ""),
+        (".\\{stem}.png\t{name}\t0\t0\n", ""),
+        ("{stem}.png {after}\n", "has no label 0, so its labels seem to count from 1; write the names of classes"),
+    ],
+)
+def test_label_files_are_read_in_many_spellings(tmp_path: Path, rows: str, message: str) -> None:
+    """Names with spaces, suffixes or folders, other line ends, quotes, and numbers that begin at 1."""
+    place = LAYOUTS["imagenet"](tmp_path / "set", PICTURES)
+    lines = []
+    for label, name in enumerate(CLASSES):
+        for i, path in enumerate(sorted((place / "val" / name).iterdir())):
+            stem = f"a photo {label} {i}"
+            path.rename(place / "val" / f"{stem}.png")
+            lines.append(rows.format(stem=stem, label=label, name=name, after=min(label + 1, 2)))
+        (place / "val" / name).rmdir()
+    (place / "val.txt").write_text("\ufefffile label\n" + "".join(lines), encoding="utf-8", newline="")
+    if message:
+        with pytest.raises(ConfigError, match=message):
+            check_dataset("folder", place, 16)
+    else:
+        assert seen(load_splits("folder", place, image_size=16).test) == expected(*PICTURES.split("test"))
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> None:
+    place = LAYOUTS["imagenet"](tmp_path / "set", PICTURES)
+    lines = []
+    for label, name in enumerate(CLASSES):
+        (place / "val" / name).rename(place / "val" / f"batch{label}")
+        for i, path in enumerate(sorted((place / "val" / f"batch{label}").iterdir())):
+            lines.append(f"batch{label}/{path.rename(path.with_name(f'{i}.png')).name},{name}")
+    (place / "val.csv").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="has class 'batch0' and 2 more, which train lacks"):
+        check_dataset("folder", place, 16)  # folders are classes
+    (place / "val" / "images").mkdir()
+    for label in range(3):
+        (place / "val" / f"batch{label}").rename(place / "val" / "images" / f"batch{label}")
+    (place / "val.csv").write_text("\n".join(f"images/{line}" for line in lines))
+    assert seen(load_splits("folder", place, image_size=16).test) == expected(*PICTURES.split("test"))
+    (place / "val.csv").write_text("\n".join(line.partition("/")[2] for line in lines))
+    with pytest.raises(ConfigError, match="no folder of a class and no file of labels was found"):
+        check_dataset("folder", place, 16)
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path: Path) -> None:
+    place = LAYOUTS["imagenet"](tmp_path / "set", PICTURES)
+    (place / "valid").mkdir()
+    with pytest.raises(ConfigError, match="has two folders of validation images, 'val' and 'valid'"):
+        check_dataset("folder", place, 16)
+
+
+def test_the_split_of_a_file_is_in_its_name_before_its_folder() -> None:
+    names = {
+        "data/train-00000-of-00001.parquet": "train",
+        "my-test-set/train-0.tar": "train",
+        "validation/0000.parquet": "validation",
+        "shard-000.tar": "",
+        "trainval.tar": "",
+    }
+    assert {name: split_in(name) for name in names} == names

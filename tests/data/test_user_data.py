@@ -218,3 +218,18 @@ except nas.NasError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("dataset 'wrong': function mine")
     assert message in done.stdout
+
+
+def test_labels_of_a_stream_are_those_of_its_items() -> None:
+    photos = Photos(PICTURES.train, LABELS, lambda pixels: pixels)
+    photos.targets = (LABELS + 1) % 3  # type: ignore[attr-defined]  # what a target_transform changes
+    data = nas.Data(photos, image_size=16, resident_bytes=0)
+    assert np.array_equal(data.source().train().labels, LABELS)
+
+
+def test_streams_of_other_pixels_have_other_names() -> None:
+    names = {
+        nas.Data(Photos(pixels, LABELS, lambda one: one), image_size=16, resident_bytes=0).name
+        for pixels in (PICTURES.train, PICTURES.train ^ np.uint8(1), PICTURES.train)
+    }
+    assert len(names) == 2
