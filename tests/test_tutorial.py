@@ -48,9 +48,10 @@ def test_everything_it_says_is_carried_out(tmp_path):
     results = tmp_path / "results"
 
     # each run is there and whole
-    status = {path.name: json.loads((path / "summary.json").read_text())["status"] for path in results.iterdir()}
-    assert set(status.values()) == {"completed"}, status
-    assert {"macro-predictor-1", "mine", "mine-64", "mine-other", "evening", "wide"} <= set(status)
+    for name in ("macro-predictor-1", "mine", "mine-or-resnet", "mine-64", "mine-other", "evening", "wide"):
+        last = json.loads((results / name / "journal.jsonl").read_text("utf-8").splitlines()[-1])
+        assert (last["event"], last["reason"]) == ("stopped", "finished"), name
+        assert (results / name / "report.html").is_file()
     # what was stopped said how to go on, and went on
     assert "nas resume evening" in next(text for step, _, text in done if step.text.startswith(tutorial.STOPPED))
     assert "interrupted" in printed["nas status evening"]

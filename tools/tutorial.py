@@ -32,6 +32,7 @@ TINY_SEARCH = (
     "--validation-images 100 --against vgg --final-epochs 1 --final-seeds 1 --threads 1"
 )
 TINY = {
+    "nas search --name": f"{TINY_SEARCH} --baseline none".replace("vgg", "none"),
     "nas search": TINY_SEARCH,
     "nas transfer": "--epochs 1 --train-images 100",
     "nas finetune": "--epochs 1 --train-images 100",
@@ -102,8 +103,8 @@ def carry_out(folder: Path, full: bool) -> list[tuple[Step, float, str]]:
     """Run every step in ``folder``; return each with its seconds and what it printed. The first that fails raises."""
     programs = folder / ".programs"
     programs.mkdir()
-    for name, file in (("nas", f' "{ROOT / "run_search.py"}"'), ("python", "")):
-        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{file} "$@"\n', "utf-8")
+    for name, module in (("nas", " -m nas"), ("python", "")):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{module} "$@"\n', "utf-8")
         (programs / name).chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
@@ -133,7 +134,7 @@ def carry_out(folder: Path, full: bool) -> list[tuple[Step, float, str]]:
 
 def _run(words: list[str], folder: Path, environment: dict[str, str], stop: bool) -> tuple[int, str]:
     """Run a command; with ``stop`` it gets Ctrl-C as soon as it tells of a trial that is done."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             words, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -141,16 +142,14 @@ def _run(words: list[str], folder: Path, environment: dict[str, str], stop: bool
             deadline = time.monotonic() + TIME_LIMIT
             while process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.1)
-                output.seek(0)
-                if stop and re.search(r"^searching: [1-9]", output.read(), re.MULTILINE):
+                if stop and re.search(r"^searching: [1-9]", Path(output.name).read_text("utf-8"), re.MULTILINE):
                     os.killpg(process.pid, signal.SIGINT)
                     stop = False
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        output.seek(0)
-        return process.returncode, output.read()
+        return process.returncode, Path(output.name).read_text("utf-8")
 
 
 def main() -> None:
