@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import io
+import math
 import pickle
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -147,19 +147,59 @@ def _source(
     return DatasetSource(form.task, train, test, validation, lambda: test().labels, lambda: files, known)
 
 
+class _Array:
+    """What a pickle says of an array of numpy, kept as it is: numpy itself believes what such a file says of memory."""
+
+    def __init__(self, *_: object) -> None:
+        self.state: object = None
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+    def bytes_of(self, shape: tuple[int, ...]) -> Pixels | None:
+        """Return the array where it is of unsigned bytes in ``shape``, in the usual order; None where it is not."""
+        if not isinstance(self.state, tuple) or len(self.state) != 5:
+            return None
+        _, found, kind, fortran, content = self.state
+        content = content.encode("latin-1") if isinstance(content, str) else content
+        of_bytes = isinstance(kind, _Kind) and kind.name in ("u1", "|u1", "uint8") and not fortran
+        if found != shape or not of_bytes or not isinstance(content, bytes) or len(content) != math.prod(shape):
+            return None
+        return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+class _Kind:
+    """What a pickle says of the type of an array: its name."""
+
+    def __init__(self, name: object = "", *_: object) -> None:
+        self.name = name.decode("latin-1") if isinstance(name, bytes) else name
+
+    def __setstate__(self, state: object) -> None:
+        """Nothing of it is needed."""
+
+
+def _new_array(*_: object) -> _Array:
+    return _Array()
+
+
+def _encode(text: object, *_: object) -> bytes:
+    """Return the bytes that Python 3 wrote as text for Python 2."""
+    return text.encode("latin-1") if isinstance(text, str) else b""
+
+
 class _Unpickler(pickle.Unpickler):
-    """Reads arrays of numpy, lists, numbers and text: what the pickles of CIFAR hold, and nothing that could run."""
+    """Reads lists, numbers, text and what is said of arrays: what the pickles of CIFAR hold, and nothing that runs."""
 
     ALLOWED = {  # noqa: RUF012
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): codecs.encode,  # bytes that Python 3 wrote for Python 2
+        ("numpy.core.multiarray", "_reconstruct"): _new_array,
+        ("numpy._core.multiarray", "_reconstruct"): _new_array,
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Kind,
+        ("_codecs", "encode"): _encode,
     }
 
     def find_class(self, module: str, name: str) -> object:
-        """Return a thing of the allow-list; anything else is refused."""
+        """Return what takes the place of a thing of the allow-list; anything else is refused."""
         if (module, name) in self.ALLOWED:
             return self.ALLOWED[module, name]
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no file of CIFAR does")
@@ -184,16 +224,18 @@ def _unpickled(content: bytes, where: str) -> dict[str, object]:
 def _batch(content: bytes, where: str, key: str, count: int) -> tuple[Pixels, Labels]:
     """Return pixels (N, 3072) and labels (N,) of a batch of ``count`` images."""
     data = _unpickled(content, where)
-    pixels, labels = data.get("data"), data.get(key)
-    if not isinstance(pixels, np.ndarray) or pixels.shape != (count, PIXELS) or pixels.dtype != np.uint8:
-        found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-        raise ConfigError(f"{where} must hold 'data', uint8 ({count:,}, {PIXELS:,}), found {found}; get it again")
-    numbers: Labels | None = None
-    with suppress(ValueError, TypeError, OverflowError):
-        numbers = np.array(labels, dtype=np.int64)
-    if numbers is None or numbers.shape != (count,):
+    array, labels = data.get("data"), data.get(key)
+    pixels = array.bytes_of((count, PIXELS)) if isinstance(array, _Array) else None
+    if pixels is None:
+        raise ConfigError(f"{where} must hold 'data', an array uint8 ({count:,}, {PIXELS:,}); get it again")
+    # anything above is a wrong label, which is told as such
+    if (
+        not isinstance(labels, list)
+        or len(labels) != count
+        or not all(type(n) is int and abs(n) < 1 << 31 for n in labels)
+    ):
         raise ConfigError(f"{where} must hold '{key}', {count:,} integers; get it again")
-    return pixels, numbers
+    return pixels, np.array(labels, dtype=np.int64)
 
 
 def _names(content: bytes, where: str, key: str) -> tuple[str, ...]:

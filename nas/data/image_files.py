@@ -67,7 +67,8 @@ def source_of(
     """Return the dataset ``name`` of image files below ``root``, seen as RGB at ``size`` x ``size`` (224).
 
     ``splits`` lists the files of ``train`` and, where they are there, of ``validation`` and ``test``. A split of up to
-    ``resident_bytes`` is an :class:`ImageSet`, a larger one an :class:`ImageStream`.
+    ``resident_bytes`` is an :class:`ImageSet`, a larger one an :class:`ImageStream`; training and validation images,
+    which final trainings join, are both the one or the other.
     """
     side = DEFAULT_SIZE if size is None else size
 
@@ -76,8 +77,10 @@ def source_of(
             return None
 
         def read() -> Images:
+            alike = [name for name in ("train", "validation") if name in splits] if split != "test" else [split]
+            most = max(len(splits[name]().files) for name in alike)
             stream = splits[split]().stream(root, side, split)
-            return stream.read() if len(stream) * 3 * side * side <= resident_bytes else stream
+            return stream.read() if most * 3 * side * side <= resident_bytes else stream
 
         return read
 

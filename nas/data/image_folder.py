@@ -72,14 +72,27 @@ def open_folder(
             raise ConfigError(f"folder '{folder}' has two folders of {split} images, '{splits[split]}' and '{name}'")
         splits[split] = name
     train = splits.get("train")
-    if train is not None and class_folders(folder / train):
+    others = [name for name in class_folders(folder) if not split_named(name)]
+    if train is not None and len(class_folders(folder / train)) > 1:
+        if len(splits) == 1 + ("" in splits) and any(any(walk(folder / name, Counter())) for name in others):
+            told = f"'{train}' with folders in it beside '{others[0]}', and no folder of another split"
+            raise ConfigError(f"folder '{folder}' has {told}: name a class otherwise, or take '{others[0]}' away")
         return _open_splits(folder, {name: found for name, found in splits.items() if name}, image_size, resident_bytes)
-    if shards := shards_of(folder):
+    # folders of classes go before archives and tables beside them, and a table that fits them too is refused
+    tables = tables_of(folder)
+    if len(others) > 1 and any(any(walk(folder / name, Counter())) for name in others):
+        if tables:
+            table = next(iter(tables.values())).name
+            told = f"has folders of classes ('{others[0]}', ...) and the table '{table}'"
+            raise ConfigError(f"folder '{folder}' {told}: pass the table by --data-dir, or take it away")
+    elif shards := shards_of(folder):
         return open_shards(folder, shards, image_size, resident_bytes)
-    if tables := tables_of(folder):
+    elif tables:
         return open_tables(folder, tables, image_size, resident_bytes)
     if train is not None:
-        raise ConfigError(f"folder '{folder / train}' must hold at least two class folders, found 0; {FOLDER_HELP}")
+        count = len(class_folders(folder / train))
+        rule = f"must hold at least two class folders, found {count}"
+        raise ConfigError(f"folder '{folder / train}' {rule}; {FOLDER_HELP}")
     classes = class_folders(folder)
     if len(classes) < 2 or not any(any(walk(folder / name, Counter())) for name in classes):
         raise ConfigError(f"folder '{folder}' {_found(folder)}; {FOLDER_HELP}")

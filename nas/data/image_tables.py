@@ -71,9 +71,10 @@ def open_tables(folder: Path, tables: Mapping[str, Path], size: int | None, resi
 
     Columns are found by their names (:data:`PATHS`, :data:`LABELS`). Paths are relative to ``folder``, or to a folder
     in it, and may lack their suffix. Labels are text, which become classes in the order of the alphabet, or integers,
-    which do in their order. A column ``split`` of a single table tells the splits apart.
+    which do in their order. A column ``split`` of a single table tells the splits apart. As with folders, a second
+    split is what is measured in the end. An image has one row; equal rows are one, others of it are refused.
     """
-    rows = {split: _rows(path) for split, path in tables.items()}
+    rows = {split: _distinct(path, _rows(path)) for split, path in tables.items()}
     if len(tables) == 1:
         by_split: dict[str, list[Row]] = {}
         for row in rows["train"]:
@@ -81,23 +82,32 @@ def open_tables(folder: Path, tables: Mapping[str, Path], size: int | None, resi
         if "train" not in by_split:
             raise ConfigError(f"file '{tables['train']}': no row is of the split 'train', found {', '.join(by_split)}")
         rows = by_split
-        if "test" not in rows and "validation" in rows:
-            rows["test"] = rows.pop("validation")
+    for split, own in rows.items():
+        if other := next((row for row in own if row.split not in ("", split)), None):
+            rule = f"its split is {other.split}, and the name of the file says {split}"
+            raise ConfigError(f"file '{tables[split]}', line {other.line:,}: {rule}")
+    if "test" not in rows and "validation" in rows:
+        rows["test"], tables = rows.pop("validation"), {**tables, "test": tables.get("validation", tables["train"])}
     names = _class_order({row.label for row in rows["train"]})
     if len(names) < 2:
         raise ConfigError(f"file '{tables['train']}': at least two classes are needed, found only '{names[0]}'")
     index = {name: label for label, name in enumerate(names)}
     there = {os.fsdecode(name) for name in walk(folder, Counter())}
     lists: dict[str, Callable[[], FileList]] = {}
+    taken: dict[str, str] = {}
     for split, own in rows.items():
         table = tables.get(split, tables["train"])
-        files = _files_of_rows(folder, table, own, there)
+        files = _files_of_rows(folder, table, own, there, split)
         for row in own:
             if row.label not in index:
                 rule = f"class '{printable(row.label)}', which no training image has"
                 raise ConfigError(f"file '{table}', line {row.line:,}: {rule}")
         labels = [index[row.label] for row in own]
         lists[split] = partial(FileList, [os.fsencode(name) for name in files], labels)
+        for name, row in zip(files, own, strict=True):
+            if taken.setdefault(name, split) != split:
+                rule = f"'{printable(name)}' is an image of the {taken[name]} split already"
+                raise ConfigError(f"file '{table}', line {row.line:,}: {rule}")
 
     def files_read() -> Iterator[tuple[str, str]]:
         for path in sorted(set(tables.values())):
@@ -153,25 +163,29 @@ def _labels_by_name(path: Path, files: Sequence[str], index: Mapping[str, int]) 
     :class:`ConfigError`.
     """
     named = _spellings(files)
-    found: dict[str, int] = {}
-    numbered = False
+    texts: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(read_text(path, MOST_TABLE).splitlines(), 1):
         # names may have spaces, labels have none; boxes may follow behind tabs, or behind the class
         cells = line.split("\t") if "\t" in line else line.split(",", 1) if "," in line else line.rsplit(None, 1)
         cells = [cell.strip().strip('"') for cell in cells]
-        name = named.get(cells[0].replace("\\", "/").removeprefix("./")) if cells and cells[0] else None
-        if name is None and cells and cells[0]:
-            name = named.get(Path(cells[0].replace("\\", "/")).name)
-        if name is None or len(cells) < 2 or not cells[1]:
-            continue  # the names of columns, or a file that is not there
-        text = cells[1] if cells[1] in index else cells[1].split()[0].rstrip(",")
-        if text not in index and text.isdecimal() and int(text) < len(index):
-            found[name], numbered = int(text), True
-        elif text in index:
-            found[name] = index[text]
-        else:
+        file = cells[0].replace("\\", "/").removeprefix("./") if cells else ""
+        name = named.get(file) or named.get(Path(file).name)
+        if name is not None and len(cells) > 1 and cells[1]:  # else the names of columns, or a file that is not there
+            texts[name] = (cells[1] if cells[1] in index else cells[1].split()[0].rstrip(",")), number
+
+    # a file has names, or numbers: of classes that are numbers themselves, those, else their places
+    wanted: Mapping[str, int] = index
+    numbered = any(text not in index for text, _ in texts.values())
+    if numbered:
+        own = {int(name): label for name, label in index.items() if name.isdecimal()}
+        places = own if len(own) == len(index) else {i: i for i in range(len(index))}
+        wanted = {text: places[int(text)] for text, _ in texts.values() if text.isdecimal() and int(text) in places}
+        numbered = places is not own
+    for text, number in texts.values():
+        if text not in wanted:
             rule = f"must be a class of the training images or its number from 0 to {len(index) - 1}"
             raise ConfigError(f"file '{path}', line {number:,}: the label {rule}, found '{printable(text)}'")
+    found = {name: wanted[text] for name, (text, _) in texts.items()}
     if not found:
         return None
     if missing := [name for name in files if name not in found]:
@@ -268,34 +282,55 @@ def _class_order(labels: set[str]) -> list[str]:
     return sorted(labels, key=lambda label: (int(label), label)) if numbers else sorted(labels)
 
 
-def _files_of_rows(folder: Path, table: Path, rows: Sequence[Row], there: set[str]) -> list[str]:
-    """Return the path of every row's image below ``folder``, where ``there`` are the paths of all images.
+def _distinct(table: Path, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows, equal ones once; an image with several labels raises :class:`ConfigError`."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        first = found.setdefault(row.path, row)
+        if (first.label, first.split) != (row.label, row.split):
+            rule = f"'{printable(row.path)}' has another label or split in line {first.line:,}; one label an image"
+            raise ConfigError(f"file '{table}', line {row.line:,}: {rule}")
+    return list(found.values())
 
-    The paths of a table may be relative to a folder beside it, absolute, or without a suffix: all in the same way.
+
+def _files_of_rows(folder: Path, table: Path, rows: Sequence[Row], there: set[str], split: str) -> list[str]:
+    """Return the path of every row's image of ``split`` below ``folder``, where ``there`` are those of all images.
+
+    The paths of a table may be relative to a folder beside it, absolute, or without a suffix: all in the same way,
+    which the first row that is found tells. A folder that names the split goes first, one of another split is none.
     """
-    inner = [
-        "",
-        *sorted({f"{parent}/" for name in there if (parent := name.rpartition("/")[0])}, key=lambda p: (len(p), p)),
-    ]
+    parents = {f"{parent}/" for name in there if (parent := name.rpartition("/")[0])}
+    of_split = {parent: {split_named(part) for part in parent.split("/")} - {""} for parent in parents}
+    own = [parent for parent in parents if split in of_split[parent]]
+    neutral = [parent for parent in parents if not of_split[parent]]
     ends = ["", *(suffix for suffix in (".jpg", ".jpeg", ".png", *suffixes()))]
 
     def relative(path: str) -> str:
         path = path.replace("\\", "/").removeprefix("./")
-        start = f"{folder}/"
-        return path.removeprefix(start) if path.startswith("/") else path
+        return path.removeprefix(f"{folder}/") if path.startswith("/") else path
+
+    def way_of(name: str) -> tuple[str, str] | None:
+        for starts in ([""], own, neutral):
+            ways = [(start, end) for end in ends for start in starts if f"{start}{name}{end}" in there]
+            if len({start for start, _ in ways}) > 1:
+                shown = " and ".join(f"'{start}{name}{end}'" for start, end in sorted(ways)[:2])
+                raise ConfigError(
+                    f"file '{table}': '{printable(name)}' may be {shown}; write the folder into the table"
+                )
+            if ways:
+                return ways[0]
+        return None
 
     found: list[str] = []
     missing: list[Row] = []
-    way = ("", "")
+    way: tuple[str, str] | None = None
     for row in rows:
         name = relative(row.path)
-        if f"{way[0]}{name}{way[1]}" not in there:
-            known = next(((a, b) for b in ends for a in inner if f"{a}{name}{b}" in there), None)
-            if known is None:
-                missing.append(row)
-                continue
-            way = known
-        found.append(f"{way[0]}{name}{way[1]}")
+        way = way or way_of(name)
+        if way is None or f"{way[0]}{name}{way[1]}" not in there:
+            missing.append(row)
+        else:
+            found.append(f"{way[0]}{name}{way[1]}")
     if missing:
         shown = ", ".join(f"'{printable(row.path)}' (line {row.line:,})" for row in missing[:MOST_MISSING])
         told = f"{len(missing):,} of {len(rows):,} images are not below '{folder}': {shown}"

@@ -128,7 +128,10 @@ def open_idx(
 ) -> DatasetSource:
     """Return a dataset of MNIST's kind: four IDX files of 28 x 28 grey pixels in ``folder`` or its folder ``raw``."""
     assert folder is not None
-    inner = sorted(path for path in (*folder.glob("raw"), *folder.glob("*/raw")) if any(path.glob("*-idx3-ubyte*")))
+    # torchvision has the folders MNIST/raw, FashionMNIST/raw and KMNIST/raw beside each other
+    own = name.replace("-", "")
+    inner = [path for path in (folder / "raw", *sorted(folder.glob("*/raw"))) if any(path.glob("*-idx3-ubyte*"))]
+    inner = [path for path in inner if path.parent in (folder,) or path.parent.name.lower() == own] or inner[:1]
     home = inner[0] if inner and not any(folder.glob("*-idx3-ubyte*")) else folder
     files = {}
     for split, count in zip(("train", "t10k"), counts, strict=True):

@@ -34,6 +34,8 @@ PARQUET = ".parquet"
 SHARD_SUFFIXES = (".tar", PARQUET)
 IMAGES, LABELS = ("image", "img", "pixel_values"), ("label", "labels", "fine_label", "class", "target")
 """What the columns of a parquet file are called."""
+NO_LABEL = "-1"
+"""What Hugging Face writes where a label is kept secret."""
 LABEL_MEMBERS = "cls", "label", "json"
 """Suffixes of the members of a sample that hold its label, the first that is there."""
 MOST_LABEL = 1 << 16
@@ -50,6 +52,7 @@ class Shards:
     files: list[bytes] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    unlabelled: int = 0
 
 
 def shards_of(folder: Path) -> list[str]:
@@ -84,8 +87,6 @@ def open_shards(folder: Path, shards: Sequence[str], size: int | None, resident_
         by_split.setdefault(split_in(shard) or "train", []).append(shard)
     if "train" not in by_split:
         raise ConfigError(f"folder '{folder}' has no archive of training images, found {', '.join(shards[:3])}")
-    if "test" not in by_split and "validation" in by_split:
-        by_split["test"] = by_split.pop("validation")
     parquet = shards[0].lower().endswith(PARQUET)
     state = tuple((shard, (folder / shard).stat().st_size, (folder / shard).stat().st_mtime_ns) for shard in shards)
     found: dict[str, Shards] = {}
@@ -93,30 +94,40 @@ def open_shards(folder: Path, shards: Sequence[str], size: int | None, resident_
         for split, names in by_split.items():
             own = tuple(row for row in state if row[0] in set(names))
             found[split] = _parquet_index(folder, own) if parquet else _tar_index(folder, own)
-    for split in [name for name in found if not found[name].labels]:
-        if split == "train":
-            raise ConfigError(f"folder '{folder}': no sample of {by_split[split][0]} has an image and a label")
-        del found[split]
+    for split in list(found):
+        # a test split without labels, as Hugging Face has it, is none
+        if not {*found[split].labels} - {NO_LABEL} and split != "train":
+            del found[split]
+    if "test" not in found and "validation" in found:
+        found["test"], by_split["test"] = found.pop("validation"), by_split["validation"]
+    if not found["train"].labels:
+        raise ConfigError(f"folder '{folder}': no sample of {by_split['train'][0]} has an image and a label")
 
     # the classes are those of the training images, or those that the files name
-    named = _class_label(folder / by_split["train"][0]) if parquet else ()
-    labels = {label for shards_ in found.values() for label in shards_.labels}
-    numbers = all(label.isdecimal() for label in labels)
-    if named and numbers:
-        names, index = list(named), {str(i): i for i in range(len(named))}
-    elif numbers:
-        count = max(map(int, labels)) + 1
-        names, index = [str(i) for i in range(count)], {str(i): i for i in range(count)}
+    first = folder / by_split["train"][0]
+    named = _class_label(first, first.stat().st_size, first.stat().st_mtime_ns) if parquet else ()
+    trained = set(found["train"].labels)
+    labels = {label for own in found.values() for label in own.labels}
+    if named and all(label.isdecimal() for label in labels):
+        names = list(named)
+    elif all(label.isdecimal() for label in trained):
+        names = [str(i) for i in range(len(trained))]
+        if gap := next((name for name in names if name not in trained), ""):
+            rule = f"must be 0 to {len(trained) - 1} with every class there, found no training image of class {gap}"
+            raise ConfigError(f"folder '{folder}': labels that are numbers {rule}")
     else:
-        names = sorted(set(found["train"].labels))
-        index = {name: label for label, name in enumerate(names)}
+        names = sorted(trained)
+    numbers = named or all(name.isdecimal() for name in names)
+    index = {str(i) if numbers else name: i for i, name in enumerate(names)}
     wrong = next((label for label in sorted(labels) if label not in index), None)
     if wrong is not None:
-        raise ConfigError(f"folder '{folder}': label '{printable(wrong)}' is of no class of the training images")
+        split = next(split for split, own in found.items() if wrong in own.labels)
+        told = f"label '{printable(wrong)}' of {by_split[split][0]} is of no class of the training images"
+        raise ConfigError(f"folder '{folder}': {told}")
     if len(names) < 2:
         raise ConfigError(f"folder '{folder}': at least two classes are needed, found only '{names[0]}'")
     lists: dict[str, Callable[[], FileList]] = {
-        split: partial(FileList, own.files, [index[label] for label in own.labels], "", own.spans)
+        split: partial(FileList, own.files, [index[label] for label in own.labels], _passed_over(split, own), own.spans)
         for split, own in found.items()
     }
     root = _cache_folder() if parquet else folder
@@ -141,19 +152,35 @@ def _tar_index(folder: Path, shards: tuple[tuple[str, int, int], ...]) -> Shards
                         continue
                     place, _, name = member.name.rpartition("/")
                     stem, _, suffix = name.partition(".")
-                    if stem:
-                        members.setdefault(f"{place}/{stem}", {})[suffix.lower()] = member
+                    if not stem:
+                        continue
+                    parts = members.setdefault(f"{place}/{stem}", {})
+                    if suffix.lower() in parts:
+                        told = f"'{printable(member.name)}' is there twice"
+                        raise ConfigError(f"file '{folder / shard}': {told}; a sample's files have names of their own")
+                    parts[suffix.lower()] = member
                 for sample, parts in members.items():
-                    image = next((m for s, m in parts.items() if f".{s.rpartition('.')[2]}" in suffixes()), None)
-                    label = _tar_label(archive, parts, f"file '{folder / shard}', sample '{printable(sample)}'")
-                    if image is not None and label is not None:
-                        found.files.append(os.fsencode(shard) + INSIDE + os.fsencode(image.name))
-                        found.spans.append((image.offset_data, image.size))
-                        found.labels.append(label)
+                    where = f"file '{folder / shard}', sample '{printable(sample.removeprefix('/'))}'"
+                    # a mask, such as 000.seg.png, is no image of its own
+                    images = [m for s, m in parts.items() if f".{s}" in suffixes()]
+                    images = images or [m for s, m in parts.items() if f".{s.rpartition('.')[2]}" in suffixes()]
+                    if len(images) > 1:
+                        raise ConfigError(f"{where}: it has {len(images)} images, and one is needed")
+                    label = _tar_label(archive, parts, where) if images else None
+                    if label is None:
+                        found.unlabelled += bool(images)
+                        continue
+                    found.files.append(os.fsencode(shard) + INSIDE + os.fsencode(images[0].name))
+                    found.spans.append((images[0].offset_data, images[0].size))
+                    found.labels.append(label)
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             rule = "must be a tar archive that is not compressed"
             raise ConfigError(f"file '{folder / shard}' {rule}: {one_line(error)}") from None
     return found
+
+
+def _passed_over(split: str, own: Shards) -> str:
+    return f"passed over in {split}: {own.unlabelled:,} images without a label" if own.unlabelled else ""
 
 
 def _tar_label(archive: tarfile.TarFile, parts: Mapping[str, tarfile.TarInfo], where: str) -> str | None:
@@ -252,8 +279,8 @@ def _parquet(path: Path) -> ParquetFile:
 
 
 @cache
-def _class_label(path: Path) -> tuple[str, ...]:
-    """Return the names of classes that a parquet file of Hugging Face has in its metadata, none where it has none."""
+def _class_label(path: Path, size: int, changed: int) -> tuple[str, ...]:
+    """Return the names of classes in the metadata of a parquet file of Hugging Face, known by its size and time."""
     with _parquet(path) as file:
         found = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     try:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from nas.core.files import real_path
 from nas.core.registry import Registry
 from nas.core.values import Task
@@ -112,6 +114,12 @@ def load_splits(
             allowed = f"an integer from {classes} to {len(train):,}, found {train_images!r}"
             raise ConfigError(f"dataset '{name}': the number of training images must be {allowed}")
         train = train.take(stratified(train.labels, train_images, split_seed)[0])
+    counts = np.bincount(train.labels, minlength=classes)
+    if not counts.all():
+        label = int(counts.argmin())
+        named = f"class '{source.class_names[label]}'" if source.class_names else f"class {label}"
+        rule = "every class needs one to train on, one for validation, and one to test on where the test split is drawn"
+        raise ConfigError(f"dataset '{name}': {named} has no training image left; {rule}")
     return Splits(name, train, chosen, read_test, classes, source.class_names, tested, source.test is None)
 
 
@@ -197,8 +205,11 @@ def digest_of(name: str, data_dir: str | Path | None = None) -> str:
 
 
 def images_named(name: str, data_dir: str | Path | None = None) -> str:
-    """Return what tells the images of dataset ``name`` from others: its name, and the real path of a user's own."""
-    return f"{name} {real_path(data_dir)}" if name in OWN and data_dir is not None else name
+    """Return what tells the images of dataset ``name`` from others: its name, and a user's own by path or digest."""
+    if name in DATASETS and DATASETS[name].in_python and (digest := digest_of(name, data_dir)):
+        return f"{name} {digest}"
+    own = name in OWN or (name not in DATASETS and data_dir is not None)
+    return f"{name} {real_path(data_dir)}" if own and data_dir is not None else name
 
 
 def task_of(name: str, data_dir: str | Path | None = None, image_size: int | None = None) -> Task:

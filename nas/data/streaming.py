@@ -67,7 +67,7 @@ class ImageStream:
     size: int
     findings: Findings = field(default_factory=Findings)
     spans: Labels | None = None
-    item: Callable[[int], Image.Image] | None = None
+    item: Callable[[str], Image.Image] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -110,7 +110,7 @@ class ImageStream:
     def source(self, index: int) -> ImageSource:
         """Return where image ``index`` is read."""
         if self.item is not None:
-            return self.item(int(self.files[index]))
+            return self.item(os.fsdecode(bytes(self.files[index])))
         if self.spans is not None:
             archive = bytes(self.files[index]).partition(INSIDE)[0]
             return Span(self.root / os.fsdecode(archive), *map(int, self.spans[index]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +23,8 @@ from nas.core.values import Task
 from nas.data.decode import central
 from nas.data.depth import Damaged
 from nas.data.image_files import RESIDENT_BYTES
-from nas.data.image_set import DatasetSource, Images, ImageSet, Pixels
+from nas.data.image_set import DatasetSource, Images, ImageSet, Labels, Pixels
+from nas.data.levels import MOST_CHANNELS, Depth, array_of, levels_of, pixels_of
 from nas.data.splits import DATASETS, DatasetInfo
 from nas.data.streaming import ImageStream
 from nas.errors import ConfigError, one_line
@@ -29,17 +32,10 @@ from nas.errors import ConfigError, one_line
 if TYPE_CHECKING:
     from PIL import Image
 
-MOST_CHANNELS = 4
-BLOCK = 1_000
-"""Images whose levels are computed at a time."""
 SAMPLED = 32
 """Items, spread over all, that are looked at where not all are."""
 TOLD_EVERY = 1_000
 """Items after which it is told how many are read."""
-NORMALIZED = (
-    "give images as levels of 0 to 255 (integers) or of 0 to 1 (floating point), without Normalize among the"
-    " transforms: the toolkit normalizes them itself"
-)
 
 
 class Items(Protocol):
@@ -91,26 +87,30 @@ class Data:
         if not name or any(c.isspace() for c in name) or name in DATASETS:
             taken = "a dataset of that name is registered already" if name in DATASETS else "a name is one word"
             raise ConfigError(f"nas.Data: {taken}, found {name!r}")
-        parts = {"train": train, "validation": validation, "test": test}
+        given = {"train": train, "validation": validation, "test": test}
+        what = f"nas.Data '{name}'"
+        parts = {
+            split: _Items.of(part, f"{what}: {split}", image_size) for split, part in given.items() if part is not None
+        }
+        # all splits alike, since final trainings join two of them
+        streamed = any(part.items is not None and part.size > resident_bytes for part in parts.values())
         self._parts: dict[str, Images] = {}
         for split, part in parts.items():
-            if part is not None:
-                with doing(f"reading the {split} images of '{name}'"):
-                    self._parts[split] = _read(part, f"nas.Data '{name}': {split}", image_size, resident_bytes)
+            with doing(f"reading the {split} images of '{name}'"):
+                self._parts[split] = _stream(parts, split, what, image_size) if streamed else part.read(image_size)
         official = self._parts["train"]
         shapes = {split: images.image_shape for split, images in self._parts.items()}
         if len(set(shapes.values())) > 1:
             shown = ", ".join(f"{split} {shape}" for split, shape in shapes.items())
             raise ConfigError(f"nas.Data '{name}': images of all splits must have one shape, found {shown}")
-        count = int(official.labels.max(initial=-1)) + 1 if classes is None else len(classes)
+        present = np.unique(official.labels)
+        count = len(present) if classes is None else len(classes)
         if count < 2:
-            raise ConfigError(f"nas.Data '{name}': at least two classes are needed, found {count}")
-        present = np.bincount(official.labels, minlength=count)
-        if len(present) > count or not present.all():
-            what = f"labels must be 0 to {count - 1} with every class among the training images"
-            gap = int(np.flatnonzero(present == 0)[0]) if not present[:count].all() else None
-            found = f"none of class {gap}" if gap is not None else f"label {len(present) - 1}"
-            raise ConfigError(f"nas.Data '{name}': {what}, found {found}")
+            raise ConfigError(f"{what}: at least two classes are needed, found {count}")
+        if gap := sorted(set(range(count)).symmetric_difference(present.tolist())):
+            rule = f"labels must be 0 to {count - 1} with every class among the training images"
+            found = f"none of class {gap[0]}" if gap[0] < count else f"label {gap[0]}"
+            raise ConfigError(f"{what}: {rule}, found {found}")
         self.classes = () if classes is None else tuple(map(str, classes))
         self.task = Task(name, official.image_shape, count)
         self.name = f"{name}-{self._digest()}"
@@ -183,48 +183,110 @@ def register_dataset(name: str) -> Callable[[Callable[..., Data]], Callable[...,
     return register
 
 
-def _read(part: Part, what: str, size: int | None, resident_bytes: int) -> Images:
-    """Return a split in memory, or as a stream where it would take more than ``resident_bytes``."""
-    if isinstance(part, tuple | list) and len(part) == 2 and not _is_item(part):
-        return _arrays(part[0], part[1], what, size)
-    if not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
-        rule = "must hold (image, label) by index and have a length, or be a pair of arrays (images, labels)"
-        raise ConfigError(f"{what} {rule}, found {type(part).__name__}")
-    items: Items = part  # type: ignore[assignment]
-    count = len(items)
-    if not count:
-        raise ConfigError(f"{what} holds no image")
-    first = pixels_of(_item(items, 0, what)[0], f"{what}, item 0")
-    if size is not None:
-        first = _scaled(first, size)
-    if count * first.size > resident_bytes:
-        labels = np.fromiter(_labels(items, what), np.int64, count)
-        side = size or min(first.shape[1:])
-        names = np.array([b"%d" % i for i in range(count)], dtype=np.bytes_)
-        return ImageStream(Path(what), names, labels, side, item=partial(_picture, items, what))
-    require_memory(2 * count * first.size, f"{what}: {count:,} images {first.shape}")
-    images, labels = np.empty((count, *first.shape), np.uint8), np.empty(count, np.int64)
-    for index in range(count):
-        image, label = _item(items, index, what)
-        pixels = pixels_of(image, f"{what}, item {index:,}")
-        pixels = pixels if size is None else _scaled(pixels, size)
-        if pixels.shape != first.shape:
-            rule = f"images must have one shape, found {pixels.shape} at item {index:,} after {first.shape}"
-            raise ConfigError(f"{what}: {rule}; image_size=N scales them to one")
-        images[index], labels[index] = pixels, _label(label, f"{what}, item {index:,}")
-        if index % TOLD_EVERY == TOLD_EVERY - 1:
-            advance(f"reading images, {index + 1:,} of {count:,}", index + 1, count)
-    return ImageSet(images, labels)
+@dataclass(frozen=True, eq=False)
+class _Items:
+    """One split as it was given, checked by its first image.
+
+    Attributes:
+        what: names it in errors
+        count: its images
+        shape: (C, H, W) of the first
+        items: what holds (image, label); None: all are in memory already
+        ready: all of them, where ``items`` is None
+    """
+
+    what: str
+    count: int
+    shape: tuple[int, ...]
+    items: Items | None = None
+    ready: ImageSet | None = None
+
+    @classmethod
+    def of(cls, part: Part, what: str, size: int | None) -> Self:
+        """Look at a split; what is none raises :class:`ConfigError`."""
+        if isinstance(part, tuple | list) and len(part) == 2 and not _holds_items(part):
+            ready = _arrays(part[0], part[1], what, size)
+            return cls(what, len(ready), ready.image_shape, None, ready)
+        if not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
+            rule = "must hold (image, label) by index and have a length, or be a pair of arrays (images, labels)"
+            raise ConfigError(f"{what} {rule}, found {type(part).__name__}")
+        items: Items = part  # type: ignore[assignment]
+        if not len(items):
+            raise ConfigError(f"{what} holds no image")
+        first = pixels_of(_item(items, 0, what)[0], f"{what}, item 0", Depth())
+        return cls(what, len(items), (first if size is None else _scaled(first, size)).shape, items)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the pixels of all images."""
+        return self.count * math.prod(self.shape)
+
+    def read(self, size: int | None) -> ImageSet:
+        """Read all images into memory."""
+        if self.ready is not None:
+            return self.ready
+        assert self.items is not None
+        require_memory(2 * self.size, f"{self.what}: {self.count:,} images {self.shape}")
+        images, labels = np.empty((self.count, *self.shape), np.uint8), np.empty(self.count, np.int64)
+        depth = Depth()
+        for index in range(self.count):
+            image, label = _item(self.items, index, self.what)
+            pixels = pixels_of(image, f"{self.what}, item {index:,}", depth)
+            pixels = pixels if size is None else _scaled(pixels, size)
+            if pixels.shape != self.shape:
+                rule = f"images must have one shape, found {pixels.shape} at item {index:,} after {self.shape}"
+                raise ConfigError(f"{self.what}: {rule}; image_size=N scales them to one")
+            images[index], labels[index] = pixels, _label(label, f"{self.what}, item {index:,}")
+            if index % TOLD_EVERY == TOLD_EVERY - 1:
+                advance(f"reading images, {index + 1:,} of {self.count:,}", index + 1, self.count)
+        depth.check(self.what)
+        return ImageSet(images, labels)
+
+    def labels(self) -> Labels:
+        """Return the labels of all images."""
+        if self.ready is not None:
+            return self.ready.labels
+        assert self.items is not None
+        return np.fromiter(_labels(self.items, self.what), np.int64, self.count)
+
+    def picture(self, index: int) -> Image.Image:
+        """Return an image as pillow has it; one that cannot be read raises :class:`Damaged`."""
+        from PIL import Image
+
+        try:
+            if self.ready is not None:
+                pixels = self.ready.images[index]
+            else:
+                assert self.items is not None
+                pixels = pixels_of(_item(self.items, index, self.what)[0], f"item {index:,}", Depth())
+        except ConfigError as error:
+            raise Damaged(one_line(error)) from None
+        if len(pixels) not in (1, 3):
+            raise Damaged(f"images that are not kept in memory are grey or in colour, found {len(pixels)} channels")
+        return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-def _is_item(pair: Sequence[object]) -> bool:
+def _stream(parts: Mapping[str, _Items], split: str, what: str, size: int | None) -> ImageStream:
+    """Return a split whose images are asked for in every epoch; one reader knows those of all ``parts``."""
+    part = parts[split]
+    names = np.array([f"{split}/{index}".encode() for index in range(part.count)], dtype=np.bytes_)
+    side = size or min(parts["train"].shape[1:])
+    return ImageStream(Path(what), names, part.labels(), side, item=partial(_picture, parts))
+
+
+def _picture(parts: Mapping[str, _Items], name: str) -> Image.Image:
+    split, _, index = name.partition("/")
+    return parts[split].picture(int(index))
+
+
+def _holds_items(pair: Sequence[object]) -> bool:
     """Return whether a sequence of two holds items, (image, label) each, and not all images and all labels."""
-    return all(isinstance(one, tuple) and len(one) == 2 for one in pair)
+    return all(isinstance(one, tuple | list) and len(one) == 2 and np.ndim(one[1]) == 0 for one in pair)
 
 
 def _arrays(images: npt.ArrayLike, labels: npt.ArrayLike, what: str, size: int | None) -> ImageSet:
     """Return arrays or tensors (N, C, H, W), (N, H, W, C) or (N, H, W) and integers (N,) as a set of images."""
-    pixels, numbers = _array(images), _array(labels)
+    pixels, numbers = array_of(images), array_of(labels)
     if pixels.ndim not in (3, 4) or not pixels.size:
         rule = "images must be (N, C, H, W), (N, H, W, C) or (N, H, W)"
         raise ConfigError(f"{what}: {rule}, found {pixels.shape}")
@@ -241,62 +303,12 @@ def _arrays(images: npt.ArrayLike, labels: npt.ArrayLike, what: str, size: int |
         if pixels.shape[3] > MOST_CHANNELS:
             raise ConfigError(f"{what}: images must have at most {MOST_CHANNELS} channels, found {pixels.shape}")
         pixels = pixels.transpose(0, 3, 1, 2)
-    levels = np.ascontiguousarray(_levels(pixels, what))
+    depth = Depth()
+    levels = np.ascontiguousarray(levels_of(pixels, what, depth))
+    depth.check(what)
     if size is not None:
         levels = np.stack([_scaled(one, size) for one in levels])
     return ImageSet(levels, numbers.astype(np.int64))
-
-
-def pixels_of(image: object, what: str) -> Pixels:
-    """Return one image, (C, H, W) of 8 bits; ``what`` names it in errors."""
-    from PIL import Image
-
-    if isinstance(image, Image.Image):
-        deep = image.mode.startswith("I")  # of 16 bits, whatever the type that pillow holds them in
-        grey = image.mode in ("L", "F") or deep
-        found = np.asarray(image.convert("L") if image.mode == "1" else image if grey else image.convert("RGB"))
-        if deep and found.dtype != np.uint16 and found.min() >= 0 and found.max() <= 65_535:
-            found = found.astype(np.uint16)
-        image = found[..., None] if found.ndim == 2 else found
-        return _levels(image.transpose(2, 0, 1), what)
-    array = _array(image)
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or not array.size or min(array.shape[0], array.shape[2]) > MOST_CHANNELS:
-        rule = f"(C, H, W), (H, W, C) or (H, W) with C at most {MOST_CHANNELS}"
-        raise ConfigError(
-            f"{what}: an image must be {rule}, or a PIL image, found {type(image).__name__} {array.shape}"
-        )
-    if array.shape[0] > MOST_CHANNELS:
-        array = array.transpose(2, 0, 1)
-    return _levels(array, what)
-
-
-def _levels(values: npt.NDArray[np.generic], what: str) -> Pixels:
-    """Return values as levels of 0 to 255: bytes as they are, 16 bits and floating point of 0 to 1 scaled."""
-    if values.dtype == np.uint8:
-        return values.view(np.uint8)
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind not in "iuf":
-        raise ConfigError(f"{what}: pixels must be numbers, found {values.dtype}; {NORMALIZED}")
-    deep = values.dtype.kind in "iu" and values.dtype.itemsize == 2
-    white = 1.0 if values.dtype.kind == "f" else 65_535.0 if deep else 255.0
-    levels = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), BLOCK):
-        numbers: npt.NDArray[np.float64] = values[start : start + BLOCK].astype(np.float64)
-        least, most = float(numbers.min()), float(numbers.max())
-        if not (least >= 0 and most <= white):  # also what is no number
-            raise ConfigError(f"{what}: pixels are from {least:.4g} to {most:.4g}; {NORMALIZED}")
-        levels[start : start + BLOCK] = np.rint(numbers * (255 / white))
-    return levels
-
-
-def _array(values: object) -> npt.NDArray[np.generic]:
-    # tensors may be on a GPU, or part of a graph of gradients
-    for name in ("detach", "cpu"):
-        values = getattr(values, name)() if hasattr(values, name) else values
-    return np.asarray(values)
 
 
 def _item(items: Items, index: int, what: str) -> tuple[object, object]:
@@ -310,7 +322,7 @@ def _item(items: Items, index: int, what: str) -> tuple[object, object]:
 
 
 def _label(label: object, what: str) -> int:
-    array = _array(label)
+    array = array_of(label)
     if array.size != 1 or array.dtype.kind not in "iu" or int(array.reshape(-1)[0]) < 0:
         shown = repr(label) if array.size == 1 else f"{type(label).__name__} {array.shape}"
         raise ConfigError(f"{what}: a label must be one integer of at least 0, found {shown}")
@@ -326,24 +338,11 @@ def _labels(items: Items, what: str) -> Iterator[int]:
     # they may be other labels than those of the items, which a transform changes
     for index in np.linspace(0, count - 1, SAMPLED).astype(int).tolist() if known is not None else ():
         with suppress(ConfigError):  # an item that cannot be read is left out later
-            if not np.array_equal(_array(known[index]).reshape(-1), [_label(_item(items, index, what)[1], what)]):
+            if not np.array_equal(array_of(known[index]).reshape(-1), [_label(_item(items, index, what)[1], what)]):
                 known = None
                 break
     for index in range(count):
         yield _label(_item(items, index, what)[1] if known is None else known[index], f"{what}, item {index:,}")
-
-
-def _picture(items: Items, what: str, index: int) -> Image.Image:
-    """Return the image of an item of a stream; one that cannot be read raises :class:`Damaged`."""
-    from PIL import Image
-
-    try:
-        pixels = pixels_of(_item(items, index, what)[0], f"item {index:,}")
-    except ConfigError as error:
-        raise Damaged(one_line(error)) from None
-    if len(pixels) not in (1, 3):
-        raise Damaged(f"images that are not kept in memory are grey or in colour, found {len(pixels)} channels")
-    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def _scaled(pixels: Pixels, size: int) -> Pixels:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.core.files import locked_folder, read_json
 from nas.core.plugins import load_built_in, naming
@@ -231,7 +231,17 @@ def _storage(path: Path, suffix: str) -> Iterator[BaseStorage]:
     if suffix == ".log":
         yield JournalStorage(JournalFileBackend(str(path)))
         return
+    from sqlalchemy import event
+
     storage = RDBStorage(f"sqlite:///{path.resolve()}")
+
+    def unsynced(connection: Any, _: object) -> None:
+        # the file is moved to its place when it is whole, and no trial of it needs to be on disk before
+        for setting in ("synchronous=OFF", "journal_mode=MEMORY"):
+            connection.execute(f"PRAGMA {setting}")
+
+    event.listen(storage.engine, "connect", unsynced)
+    storage.engine.dispose()  # connections from before
     try:
         yield storage
     finally:

@@ -344,6 +344,8 @@ class BestNetwork:
     """Cells a stage; None: the default of the space or network."""
     dataset: tuple[str, str | None] | None
     """The name and folder of the images that it was trained on; None where there were none."""
+    test_share: float | None
+    """Of the images of a dataset without a test split, that it kept for the test; None: the usual share."""
     class_names: tuple[str, ...]
     """The names of their classes by label; empty where they are not known."""
     architecture: Path | None
@@ -387,6 +389,7 @@ def read_best(folder: Path) -> BestNetwork:
         width=width,
         depth=settings.get("depth"),
         dataset=None if dataset is None else (dataset, settings.get("data_dir")),
+        test_share=settings.get("test_share"),
         class_names=class_names_of(header),
         architecture=architecture if search else None,
         graph=graph,

@@ -11,8 +11,8 @@ from nas.runs.run_folder import JOURNAL
 
 LOCAL_ADDRESSES = ("auto", "local", "127.0.0.1", "localhost", "[::1]")
 """Addresses of Ray on this machine, without ports."""
-LOCAL_URIS = ("sqlite:///", "file:")
-"""Beginnings of places of trackers that are files of this machine."""
+LOCAL_PLACES = (("tensorboard", "/"), ("mlflow", "sqlite:///"))
+"""Trackers, and how places of theirs begin that are files of this machine."""
 
 
 def relocated(recorded: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
@@ -58,9 +58,14 @@ def _distrusted(plugin: Path, folder: Path) -> str:
 
 
 def check_trackers(track: Sequence[str], given: bool, folder: Path) -> None:
-    """Refuse to connect to a tracker's server that only the run in ``folder`` names: it would be told of the run."""
+    """Refuse to tell a tracker of the run in ``folder`` at a place that this run alone names.
+
+    Files on this machine are used, and a tracker without a place, which is where the user's own settings have it.
+    """
     for text in track:
-        if not given and "://" in text and not text.partition("=")[2].startswith(LOCAL_URIS):
+        name, _, place = text.partition("=")
+        local = any(name == tracker and place.startswith(start) for tracker, start in LOCAL_PLACES)
+        if not given and place and not local:
             how = f"name it to go on there, --track {','.join(track)}, or another, or --track none"
             raise ConfigError(f"run '{folder.name}' names the tracker {text}; {how}")
 

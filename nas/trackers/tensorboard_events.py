@@ -42,6 +42,9 @@ class TensorBoard(Callback):
     def on_start(self, run: TrackedRun) -> None:
         """Begin the files again; those that this tracker wrote of the run before are removed."""
         folder, suffix = run.place(self._given, "tensorboard"), f".nas-{run.id}"
+        # a run of the same name from another folder of results would be drawn as one with it
+        if any(not old.name.endswith(suffix) for old in folder.glob("events.out.tfevents.*.nas-*")):
+            folder = folder.with_name(f"{folder.name}-{run.id[:8]}")
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob(f"events.out.tfevents.*{suffix}"):
             old.unlink()

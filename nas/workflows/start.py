@@ -56,7 +56,7 @@ def start_finetuning(
     graph = network_of(target, task, width, depth, settings.plugins, results, dropped)
     images = images_named(settings.dataset, settings.data.data_dir)
     classes = settings.data.class_names()
-    given = weights_for(graph, weights, target, images, results, new_classifier, classes)
+    given = weights_for(graph, weights, target, images, results, new_classifier, classes, settings.data.test_share)
 
     # what is trained follows from the images of a class, which are counted where nothing else decides it
     per_class = 0.0

@@ -18,9 +18,10 @@ from torch.utils.data import Dataset, TensorDataset
 
 import nas
 from nas.data.image_set import ImageSet
+from nas.data.levels import Depth, pixels_of
 from nas.data.splits import DATASETS, load_splits
 from nas.data.streaming import ImageStream
-from nas.data.user_data import pixels_of, register_dataset
+from nas.data.user_data import register_dataset
 from nas.errors import ConfigError
 
 PICTURES = flat_pictures()
@@ -89,7 +90,7 @@ def test_grey_images_keep_one_channel_and_tensordatasets_are_read() -> None:
 
 @given(st.integers(0, 65_535))
 def test_levels_of_sixteen_bits_are_scaled_to_the_nearest(level: int) -> None:
-    found = pixels_of(np.full((2, 2), level, np.uint16), "image")
+    found = pixels_of(np.full((2, 2), level, np.uint16), "image", Depth())
     assert found.tolist() == [[[round(level * 255 / 65_535)] * 2] * 2]
 
 

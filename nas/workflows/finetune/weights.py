@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nas.core.text import printable
 from nas.core.values import Task
+from nas.data.config import DEFAULT_TEST_SHARE
 from nas.data.splits import images_named
 from nas.errors import ConfigError
 from nas.graph import Graph
@@ -76,13 +77,15 @@ def weights_for(
     results: Path = RESULTS,
     renew: bool = False,
     class_names: tuple[str, ...] = (),
+    test_share: float | None = None,
 ) -> InitialWeights:
     """Return the weights for ``graph`` that ``text`` names, a run or a file; None is the run ``target``.
 
     A file is one of safetensors or ``torch.save``. The names in it may be ours, torchvision's or timm's, see
     :func:`nas.models.weight_names.matched`. The classifier is new where it has another number of classes, where the run
     was trained on others than ``images``, as :func:`nas.data.splits.images_named` names them, or on classes of other
-    names than ``class_names``, where both are known, and with ``renew``.
+    names than ``class_names``, where both are known, and with ``renew``. A run on the same images that kept another
+    share of them for the test than ``test_share`` raises :class:`ConfigError`: it was trained on some of these.
     """
     if text is None and find_run(target, results) is None and find_trial(target, results) is None:
         raise ConfigError(f"'{target}' is no run with weights of its own; name a run or a file of weights: --weights")
@@ -90,7 +93,11 @@ def weights_for(
     # the same number of classes of another dataset, or with other names, are other classes
     if (run := run_of(path)) is not None and run.dataset is not None:
         renamed = bool(class_names and run.class_names) and class_names != run.class_names
-        renew = renew or renamed or images_named(*run.dataset) != images
+        same = images_named(*run.dataset) == images
+        renew = renew or renamed or not same
+        if same and (kept := run.test_share or DEFAULT_TEST_SHARE) != (test_share or DEFAULT_TEST_SHARE):
+            told = f"run '{run.name}' kept a share of {kept:g} of these images for the test"
+            raise ConfigError(f"{told}, and was trained on others of them; use --test-share {kept:g}")
     stored = read_weights(path)
     found = matched(graph, stored.tensors, str(path), renew)
     layers = len(shapes_of_state(graph))
