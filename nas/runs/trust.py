@@ -11,8 +11,8 @@ from nas.runs.run_folder import JOURNAL
 
 LOCAL_ADDRESSES = ("auto", "local", "127.0.0.1", "localhost", "[::1]")
 """Addresses of Ray on this machine, without ports."""
-LOCAL_PLACES = (("tensorboard", "/"), ("mlflow", "sqlite:///"))
-"""Trackers, and how places of theirs begin that are files of this machine."""
+LOCAL_PLACES = {"tensorboard": ("/",), "mlflow": ("sqlite:///",), "wandb": ()}
+"""Built-in trackers, and how places of theirs begin that are files of this machine."""
 
 
 def relocated(recorded: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
@@ -64,7 +64,8 @@ def check_trackers(track: Sequence[str], given: bool, folder: Path) -> None:
     """
     for text in track:
         name, _, place = text.partition("=")
-        local = any(name == tracker and place.startswith(start) for tracker, start in LOCAL_PLACES)
+        # what a place of a user's own tracker means is not known, but for what is plainly a server
+        local = place.startswith(LOCAL_PLACES[name]) if name in LOCAL_PLACES else "://" not in place
         if not given and place and not local:
             how = f"name it to go on there, --track {','.join(track)}, or another, or --track none"
             raise ConfigError(f"run '{folder.name}' names the tracker {text}; {how}")

@@ -165,7 +165,7 @@ DATA = {
     "cifar10": ("", "a folder and none is given"),
     "cifar1O": ("", "unknown dataset 'cifar1O'; did you mean 'cifar10'?"),
     "cifar10 none": ("none", "does not exist"),
-    "cifar10 file": ("good.py", "is not a folder"),
+    "cifar10 file": ("good.py", "is no tar archive"),
     "cifar10 empty": ("folder", "data_batch_1.bin' is missing"),
     "cifar10 truncated": ("cifar_truncated", "30,730,000 bytes are needed"),
     "cifar10 odd": ("cifar_odd", "data_batch_1.bin' is truncated or damaged"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 
 import pytest
@@ -14,6 +13,7 @@ from nas.cli.main import main
 from nas.engine.loop import Ledger
 from nas.errors import ConfigError
 from nas.runs.journal import read
+from nas.runs.trust import check_trackers
 from nas.trackers.base import TrackedRun
 from nas.trackers.registry import make_trackers, placed
 from nas.trackers.tracking import Listener, Tracking
@@ -118,18 +118,14 @@ def test_a_callback_that_raises_is_switched_off_and_the_search_goes_on(tmp_path,
     assert "track" not in one[0]["config"]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupt_in_a_callback_is_one_of_the_search(tmp_path):
     class Interrupts(nas.Callback):
         def on_trial(self, trial, best):
             raise KeyboardInterrupt
 
-    # shells let what they run in the background ignore Ctrl-C
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            study(tmp_path / "bits", Interrupts()).run(4)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        study(tmp_path / "bits", Interrupts()).run(4)
     notes = Notes()
     study(tmp_path / "bits", notes).run(4)
     assert [line[1] for line in notes.told if line[0] == "trial"][:4] == [0, 1, 2, 3]
@@ -246,3 +242,26 @@ def test_places_are_absolute_so_that_a_run_is_resumed_from_anywhere(tmp_path, mo
     assert found == (f"tensorboard={tmp_path}/logs", f"mlflow=sqlite:///{tmp_path}/ml.db")
     assert placed(found) == found
     assert make_trackers(["none"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("track", "refused"),
+    [
+        ("tensorboard", False),
+        ("tensorboard=/somewhere", False),
+        ("mlflow", False),
+        ("mlflow=sqlite:////somewhere.db", False),
+        ("wandb", False),
+        ("wandb=evil/open", True),
+        ("mlflow=databricks", True),
+        ("mlflow=https://evil.example", True),
+        ("mlflow=file://evil.example/share", True),
+    ],
+)
+def test_only_files_of_this_machine_are_told_where_a_journal_alone_names_them(tmp_path, track, refused):
+    check_trackers((track,), True, tmp_path)
+    if refused:
+        with pytest.raises(nas.NasError, match="names the tracker"):
+            check_trackers((track,), False, tmp_path)
+    else:
+        check_trackers((track,), False, tmp_path)

@@ -45,6 +45,7 @@ class Stops(nas.Callback):
         self.told.append((training.role, training.score))
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_every_epoch_is_told_once_though_the_training_is_interrupted(tmp_path):
     common = {"name": "small", "results_dir": tmp_path, **SMALL}
     first, second, third = Stops(True), Stops(False), Stops(False)
