@@ -91,9 +91,15 @@ def search(options: argparse.Namespace) -> int:
         make_trackers(config.track)
     if options.forecast:
         return _forecast(config)
+    from nas.cli.terminal import note
+
     stem = f"{config.space.name}-{config.searcher.name}"
     with new_folder(options.results_dir, options.name, stem) as folder, doing("preparing the search"):
-        run = SearchRun.create(folder, config, write_outputs, announce=_announce)
+        try:
+            run = SearchRun.create(folder, config, write_outputs, announce=_announce)
+        except KeyboardInterrupt:
+            note("stopped before the first trial: nothing is kept, and the same command begins again")
+            raise
     return carry_out(run, SearchKind(), options.grace)
 
 
@@ -147,7 +153,11 @@ def _forecast(config: RunConfig) -> int:
     from nas.cli.terminal import note, say
     from nas.engine.assemble import build_search
     from nas.engine.forecast import SAMPLES, forecast
+    from nas.engine.search_plan import plan_lines
 
+    parts = build_search(config)
+    for line in plan_lines(config, parts):
+        note(line)
     note(f"measuring one epoch of {SAMPLES} sampled networks ...")
-    say(forecast(config, build_search(config)))
+    say(forecast(config, parts))
     return 0

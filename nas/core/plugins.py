@@ -77,6 +77,9 @@ def _load(path: Path) -> tuple[Path, ...]:
         raise ConfigError(f"plugin '{path}': Python cannot import it")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    # modules beside it are found as those of a program are, last of all, so that they hide nothing
+    if (beside := str(path.parent)) not in sys.path:
+        sys.path.append(beside)
     before = {*sys.modules}
     try:
         with naming(f"plugin '{path}'", ours=True):

@@ -59,13 +59,18 @@ class DataConfig(Config):
     validation_images: int | None = option(None, "validate on N images; default the dataset's own number", least=1)
 
     val_share: float | None = option(
-        None, "validate on this share of the training images, 0 to 1; default the dataset's own number", least=0, most=1
+        None,
+        "validate on this share of the training images, 0 to 1; default the dataset's own number",
+        least=0,
+        most=1,
+        metavar="X",
     )
     test_share: float | None = option(
         None,
         f"test on this share of the images of a dataset without a test split, 0 to 1; default {DEFAULT_TEST_SHARE}",
         least=0,
         most=1,
+        metavar="X",
     )
 
     def __post_init__(self) -> None:

@@ -246,7 +246,7 @@ class Splits(Shortened):
                 told = f"{len(missing):,} of {self.classes:,} classes have no {name} image and are not measured"
                 remarks[f"classes, {name}"] = f"{told}: {names}{more}"
         if self.drawn_test:
-            drawn = f"{self.test_images or 0:,} of its images, drawn evenly of each class"
+            drawn = f"{self.test_images or 0:,} of its images, drawn of each class in proportion"
             remarks["test split"] = (
                 f"the dataset has no test split: {drawn} and the same for every seed, are kept for it"
             )
@@ -254,8 +254,8 @@ class Splits(Shortened):
         if counts.max() >= IMBALANCED * counts.min():
             many, few = (f"{counts[i]:,} of {self._named(int(i))}" for i in (counts.argmax(), counts.argmin()))
             remarks["balance"] = (
-                f"the classes are not balanced: {many}, {few} among the training images; class_weights or"
-                " balanced_sampling of the recipe give each class the same weight"
+                f"the classes are not balanced: {many}, {few} among the training images; the recipe's class_weights or"
+                " balanced_sampling let each count alike"
             )
         return remarks
 

@@ -148,7 +148,8 @@ def with_defaults(options: RunOptions) -> RunConfig:
     config = RunConfig.from_json(data)
     if "start_from" in data:  # every trial of a front by its number
         config = config.changed(start_from=tuple(each_of(config.searcher.start_from)))
-    if evaluator == "train" and config.budget.size and "against" not in data:
+    # rivals are there for the final comparison
+    if evaluator == "train" and config.budget.size and "against" not in data and config.comparison.seeds:
         config = config.changed(against=default_families(config.data.task(), config.budget.size))
     learns = config.searcher.name not in UNLEARNED and ranked_by(config.searcher.name) is None
     if evaluator == "train" and "start_from" not in data and learns:

@@ -112,9 +112,13 @@ def _searched(config: RunConfig, parts: SearchParts) -> str:
     first = f", beginning with {', '.join(config.searcher.start_from)}" if parts.start else ""
     earlier = ", ".join(f"{run.name} ({count(len(run.rewards), 'architecture')})" for run in parts.earlier)
     learned = f", learning from {earlier}" if earlier else ""
+    just = ""
+    if config.budget.macs or config.budget.params:
+        what = ("MACs", config.budget.macs) if config.budget.macs else ("parameters", config.budget.params)
+        just = f", every network just below {what[1]:,} {what[0]},"
     return (
-        f"search: {count(config.trials, 'trial')}{epochs}{second} in space {space.name}{f' ({args})' if args else ''}, "
-        f"{points}; searcher {config.searcher.name}{under}{first}{learned}"
+        f"search: {count(config.trials, 'trial')}{epochs}{second}{just} in space {space.name}"
+        f"{f' ({args})' if args else ''}, {points}; searcher {config.searcher.name}{under}{first}{learned}"
     )
 
 
@@ -140,7 +144,8 @@ def classes_line(splits: Splits) -> str:
     chance, constant = 100 / splits.classes, 100 * _counts(splits.validation.labels, splits.classes).max()
     level = f"chance level {chance:.3g} %"
     if sizes[many] < UNBALANCED * max(1, sizes[few]):
-        return f"classes: {splits.classes:,} of {sizes[few]:,} to {sizes[many]:,} training images; {level}"
+        each = f"{sizes[few]:,}" if sizes[few] == sizes[many] else f"{sizes[few]:,} to {sizes[many]:,}"
+        return f"classes: {splits.classes:,} of {each} training images; {level}"
     smallest, largest = (f"'{names[at]}'" if names else f"class {at}" for at in (few, many))
     told = f"the smallest {smallest} with {sizes[few]:,} training images, the largest {largest} with {sizes[many]:,}"
     always = f"always the largest class {constant / len(splits.validation):.3g} %"
@@ -181,6 +186,7 @@ def batch_warnings(config: RunConfig, parts: SearchParts) -> list[str]:
     found: dict[int, str] = {}
     for name, job in (("--recipe", parts.settings.job), ("--final-recipe", parts.final_job)):
         recipe = Recipe.from_json(job["recipe"])
-        told = recipe.batch_warning(images, f'{name} FILE.json with "batch_size": {{batch}} among its fields')
+        own = "" if name == "--recipe" else f" of {name}"
+        told = recipe.batch_warning(images, f"--batch-size {{batch}}{own}")
         found.setdefault(recipe.batch_size, told)
     return [told for told in found.values() if told]

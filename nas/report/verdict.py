@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nas.core.text import count
+from nas.core.text import count, printable
 from nas.engine.rivals import FAMILIES, best_in_time, families_of, named
 from nas.report.run_view import RunView, Score
 from nas.report.statistics import Difference, Interval, Question, differences, least_p
 from nas.runs.snapshot import ENDED
+from nas.types import Trial
 
 NO_RANDOM_SEARCH = "No random search of equal length was run: nothing here says that the search beats it."
 
@@ -30,6 +31,9 @@ def search_verdicts(view: RunView) -> list[Verdict]:
     """Return the :func:`verdicts` on a search, and what must be known of its rivals."""
     rows, rivals, best = view.scores(), view.rivals, view.ledger.best()
     found = verdicts(rows, view.unit, rivals is not None)
+    if found and best is not None and (given := _given_name(view, best)):
+        # who reads that the search leads must know that it found nothing new
+        found.append(Verdict("open", f"The winner is {given}, which the search began with: it found nothing better."))
     if found and view.status in ENDED and not families_of(view.config):
         for name in named(view.config):
             if not any(row.role == f"against {name}" for row in rows):
@@ -45,7 +49,7 @@ def search_verdicts(view: RunView) -> list[Verdict]:
     elif first.key == best.key:
         text = "The best handcrafted rival is the found network itself."
     elif quick is None:
-        text = "No handcrafted rival took as few seconds an epoch as the found network."
+        text = "No handcrafted rival took as few seconds an epoch as the found network, by the trials of both."
     elif quick.key == first.key:
         text = "The best handcrafted rival took no more seconds an epoch than the found network."
     elif quick.key == best.key:
@@ -58,6 +62,16 @@ def search_verdicts(view: RunView) -> list[Verdict]:
         why = "not asked for, or without a network of the budget"
         found.append(Verdict("none", f"Not among the rivals: {', '.join(missing)} ({why})."))
     return found
+
+
+def _given_name(view: RunView, best: Trial) -> str:
+    """Return what the winner is called where the search was given it to begin with, else nothing."""
+    for trial in view.ledger.trials:
+        place = trial.proposal.info.get("start")
+        if trial.key == best.key and type(place) is int:
+            names = view.config.searcher.start_from
+            return printable(names[place]) if place < len(names) else f"trial {trial.index}"
+    return ""
 
 
 def verdicts(rows: Sequence[Score], unit: str = "points", rivals: bool = False) -> list[Verdict]:

@@ -127,6 +127,8 @@ def _differences(was: Json, now: Json) -> Iterator[str]:
         timed = before["place"] == after["place"] and before.get("times") != after.get("times")
         if before["digest"] != after["digest"] or timed:
             count = f" ({before['files']:,} files, now {after['files']:,})" if before["files"] != after["files"] else ""
+            if before["place"] != after["place"]:
+                count = f"{count}; they were in '{before['place']}'"
             yield f"data '{after['place']}' have changed{count}"
     ran, runs = (side.get("versions", {}) for side in (was, now))
     if ran.get("python") == runs.get("python"):  # each has a bytecode of its own

@@ -110,7 +110,7 @@ def test_a_search_says_first_what_it_will_do(search, capsys):
     assert lines[:6] == [
         "search: 2 trials of 1 epoch in space nb201, 15,625 points; searcher random",
         "images: digits, 1 x 8 x 8: 60 to train on, 288 for validation, 359 to test on at the end",
-        "classes: 10 of 6 to 6 training images; chance level 10 %",
+        "classes: 10 of 6 training images; chance level 10 %",
         "then: nothing to compare the winner with",
         "measuring a few steps of 3 sampled networks, 20 s at most ...",
         lines[5],
@@ -164,4 +164,4 @@ def test_the_warning_says_how_batches_are_made_smaller(search, tmp_path):
     (tmp_path / "large.json").write_text('{"batch_size": 128, "epochs": 1, "crop_padding": 0}')
     error = search(f"{TRAINED} --recipe large.json --train-images 240")
     assert "warning: batches of 128 give 1 step an epoch on 240 training images" in error
-    assert '--recipe FILE.json with "batch_size": 16 among its fields' in error
+    assert "smaller ones train better: --batch-size 16" in error
