@@ -12,11 +12,14 @@ from nas.errors import ConfigError, unknown
 LISTS: tuple[str, ...] = ("spaces", "searchers", "schedulers", "evaluators", "datasets", "recipes")
 LISTS += ("primitives", "blocks", "networks", "genotypes", "skeletons", "scores", "trackers")
 
+SYNONYMS = {"models": "networks"}
+"""What the Python page calls a list."""
+
 
 def register(command: Command) -> None:
     """Add the command and its flags."""
     sub = command("list", "list what is registered", list_things)
-    sub.add_argument("what", metavar="WHAT", help=", ".join(LISTS))
+    sub.add_argument("what", metavar="WHAT", nargs="?", help=", ".join(LISTS))
     plugin_flag(sub)
 
 
@@ -25,10 +28,13 @@ def list_things(options: argparse.Namespace) -> int:
     from nas.cli.terminal import show_list
     from nas.core.plugins import load_plugins
 
-    if options.what not in LISTS:
-        raise ConfigError(unknown("list", options.what, LISTS))
+    if options.what is None:
+        raise ConfigError(f"nas list needs one of: {', '.join(LISTS)}")
+    what = SYNONYMS.get(options.what, options.what)
+    if what not in LISTS:
+        raise ConfigError(unknown("list", what, LISTS))
     load_plugins(options.plugins)
-    show_list(options.what, rows_of(options.what))
+    show_list(what, rows_of(what))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from nas.core.text import printable
 from nas.core.values import Task
-from nas.data.decode import suffixes
+from nas.data.decode import opened, suffixes
+from nas.data.depth import Damaged
 from nas.data.image_set import DatasetSource, Findings, Images
 from nas.data.streaming import ImageStream
 from nas.errors import ConfigError
@@ -27,6 +29,10 @@ SYSTEM = frozenset((
 DEFAULT_SIZE = 224
 MOST_SUFFIXES = 8
 """Suffixes that a sentence counts at most."""
+SMALLER = 2
+"""Images whose side is this many times smaller than the default size are told of."""
+LOOKED_AT = 16
+"""Images of which the size is looked at."""
 RESIDENT_BYTES = 2 << 30
 """Splits of no more pixels are decoded once and stay in memory; larger ones stream from their files."""
 
@@ -80,6 +86,12 @@ def source_of(
             alike = [name for name in ("train", "validation") if name in splits] if split != "test" else [split]
             most = max(len(splits[name]().files) for name in alike)
             stream = splits[split]().stream(root, side, split)
+            if split == "train" and size is None and 0 < (own := typical_side(stream)) <= side // SMALLER:
+                # trainings at the usual size of photos would take many times as long, for nothing
+                stream.findings.told["size"] = (
+                    f"images of about {own:,} pixels are scaled up to {side:,}, the default; --image-size {own:,} costs"
+                    f" about {round((side / own) ** 2):,} times less"
+                )
             return stream.read() if most * 3 * side * side <= resident_bytes else stream
 
         return read
@@ -90,6 +102,15 @@ def source_of(
     task = Task(name, (3, side, side), len(class_names))
     names, validation = tuple(class_names), reader("validation")
     return DatasetSource(task, train, test, None, labels, files, names, validation)
+
+
+def typical_side(stream: ImageStream) -> int:
+    """Return the median of the short sides of a few images, in pixels; 0 where none of them can be opened."""
+    sides = []
+    for index in np.linspace(0, len(stream) - 1, LOOKED_AT).astype(int).tolist() if len(stream) else ():
+        with suppress(Damaged), opened(stream.source(index)) as image:
+            sides.append(min(image.size))
+    return int(np.median(sides)) if sides else 0
 
 
 def walk(folder: Path, others: Counter[str]) -> Iterator[str]:

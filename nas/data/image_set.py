@@ -42,11 +42,13 @@ class Findings:
         ranges: the highest value so far by kind of image whose files do not say their range, as
             :class:`nas.data.depth.Decoding` has it
         passed_over: by split, what of its folder is no image of a class, in words
+        told: what else is to be told of the images, a sentence each by its topic
     """
 
     damaged: list[str] = field(default_factory=list)
     ranges: dict[tuple[str, int], float] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
 
     def add(self, damaged: Iterable[str], ranges: Mapping[tuple[str, int], float]) -> None:
         """Take the lines on damaged files that are new, and ranges."""
@@ -59,7 +61,7 @@ class Findings:
         """Return what both hold; one that both share stays the same object."""
         if self is other:
             return self
-        found = Findings([], {}, self.passed_over | other.passed_over)
+        found = Findings([], {}, self.passed_over | other.passed_over, self.told | other.told)
         for part in (self, other):
             found.add(part.damaged, part.ranges)
         return found
@@ -231,7 +233,7 @@ class Splits(Shortened):
     def remarks(self) -> dict[str, str]:
         """What a reader of scores must know of the images read so far, a sentence each by its topic."""
         found = self._findings
-        remarks = {f"passed over, {split}": text for split, text in found.passed_over.items()}
+        remarks = {**{f"passed over, {split}": text for split, text in found.passed_over.items()}, **found.told}
         for (kind, white), most in found.ranges.items():
             if kind == "floating-point" or most <= white // 2:
                 told = f"{kind} images with values up to {most:,.6g} were read as 0 to {white:,}"

@@ -41,7 +41,7 @@ class ExecutorConfig(Config):
         for name in ONLY_RAY:
             if self.name != RAY and getattr(self, name) is not None:
                 flag = "--" + name.replace("_", "-")
-                raise ConfigError(f"{flag} goes with --executor ray, not with '{self.name}'")
+                raise ConfigError(f"{flag} goes with --executor ray: add that, found '{self.name}'")
         gpus = self.gpus_per_trial
         if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise ConfigError(f"--gpus-per-trial must be a part of one GPU or an integer of them, found {gpus:g}")

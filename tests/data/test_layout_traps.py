@@ -322,3 +322,12 @@ def test_folders_of_a_plugin_dataset_are_told_apart(tmp_path: Path) -> None:
         assert len({images_named("planted_too", tmp_path / name) for name in ("7", "9")}) == 2
     finally:
         del DATASETS._items["planted_too"]
+
+
+def test_small_images_that_are_scaled_up_are_told_of(tmp_path: Path) -> None:
+    place = LAYOUTS["imagenet"](tmp_path / "set", flat_pictures(2, 1, 28))
+    told = load_splits("folder", place).remarks["size"]
+    assert told == (
+        "images of about 28 pixels are scaled up to 224, the default; --image-size 28 costs about 64 times less"
+    )
+    assert "size" not in load_splits("folder", place, image_size=64).remarks
