@@ -29,7 +29,8 @@ def test_the_package_does_not_grow():
     # the spellings of other tools and what is told before, during and after a run (2,700), scores of untrained
     # networks and a predictor that sees them (1,100), sparse tables and what REINFORCE keeps (400), the comparison of
     # searchers with each other and other packages (730), what earlier runs found and unnamed spaces mean (300), images
-    # as users have them and what is refused of them (2,500), notebooks (740), trackers (1,250), and what a machine has (600)
+    # as users have them and what is refused of them (2,500), notebooks (740), trackers (1,250), and what a machine has
+    # (600)
     assert measure().lines <= 45_600
 
 
