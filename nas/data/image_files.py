@@ -83,9 +83,10 @@ def source_of(
             return None
 
         def read() -> Images:
-            alike = [name for name in ("train", "validation") if name in splits] if split != "test" else [split]
-            most = max(len(splits[name]().files) for name in alike)
-            stream = splits[split]().stream(root, side, split)
+            listed = splits[split]()
+            joined = [name for name in ("train", "validation") if name in splits and split not in (name, "test")]
+            most = max(len(listed.files), *(len(splits[name]().files) for name in joined), 0)
+            stream = listed.stream(root, side, split)
             if split == "train" and size is None and 0 < (own := typical_side(stream)) <= side // SMALLER:
                 # trainings at the usual size of photos would take many times as long, for nothing
                 stream.findings.told["size"] = (
