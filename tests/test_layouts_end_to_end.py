@@ -219,7 +219,7 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
     (lambda place: place.mkdir(), "holds nothing; pass with --data-dir a folder that holds train/CLASS/FILE"),
     (
         lambda place: place.write_bytes(b"PK\x03\x04"),
-        ".csv, .tsv, .tar, .parquet, found a zip archive; pass",
+        "is a zip archive, no folder and does not end in .csv, .tsv",
     ),
     (lambda place: None, "does not exist"),
 ]

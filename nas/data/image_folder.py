@@ -61,8 +61,8 @@ def open_folder(
         if place.suffix.lower() in SHARD_SUFFIXES:
             return open_shards(place.parent, [place.name], image_size, resident_bytes)
         kind, ends = kind_of_file(place), ", ".join((*TABLE_SUFFIXES, *SHARD_SUFFIXES))
-        found = "" if kind is None else f", found {kind}"
-        raise ConfigError(f"file '{place}' must be a folder, or a file that ends in {ends}{found}; {FOLDER_HELP}")
+        found = "is no folder" if kind is None else f"is {kind}, no folder"
+        raise ConfigError(f"file '{place}' {found} and does not end in {ends}; {FOLDER_HELP}")
     folder = place / KAGGLE if (place / KAGGLE).is_dir() else place
     entries = {entry.name: entry for entry in listing(folder)}
     splits: dict[str, str] = {}
