@@ -156,8 +156,9 @@ def _forecast(config: RunConfig) -> int:
     from nas.engine.search_plan import plan_lines
 
     parts = build_search(config)
+    note(f"measuring one epoch of {SAMPLES} sampled networks ...")
+    found = forecast(config, parts)
     for line in plan_lines(config, parts):
         note(line)
-    note(f"measuring one epoch of {SAMPLES} sampled networks ...")
-    say(forecast(config, parts))
+    say(found)
     return 0

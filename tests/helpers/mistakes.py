@@ -66,7 +66,7 @@ FLAGS = [
     ("population 0", f"{SEARCH} --searcher evolution --searcher-arg population=0", "population must be an integer"),
     ("population inf", f"{SEARCH} --searcher-arg population=inf", "population must be text, a finite number"),
     ("list", "list space", "unknown list 'space'; did you mean 'spaces'?"),
-    ("list nothing", "list", "WHAT"),
+    ("list nothing", "list", "nas list needs one of: spaces, searchers"),
     ("list plugin", "list spaces --plugin {in}/none.py", "none.py"),
 ]
 CONFIGS = [
