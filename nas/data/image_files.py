@@ -79,6 +79,7 @@ def source_of(
     side = DEFAULT_SIZE if size is None else size
 
     def reader(split: str) -> Callable[[], Images] | None:
+        """Return what reads a split, None where it is not there."""
         if split not in splits:
             return None
 

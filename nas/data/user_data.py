@@ -162,6 +162,7 @@ def register_dataset(name: str) -> Callable[[Callable[..., Data]], Callable[...,
     check_named("dataset", name)
 
     def register(function: Callable[..., Data]) -> Callable[..., Data]:
+        """Register the function and return it as it is."""
         takes_folder = bool(inspect.signature(function).parameters)
         made: dict[Path | None, DatasetSource] = {}
 

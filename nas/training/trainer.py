@@ -226,7 +226,6 @@ def fit(
         given = backend or (BackendOptions.from_json(found.backend) if found is not None else None)
         world = group.world if group else 1
         chosen = backend_for(on, graph, source.batch_size, given=given, world=world, precision=precision)
-
         _check_memory(graph, recipe, source.batch_size, on)
 
         # the network, where its checkpoint left it or as it begins

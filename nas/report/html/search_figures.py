@@ -88,6 +88,7 @@ def cost_figures(view: RunView) -> list[Figure]:
 
 
 def cost_figure(view: RunView, name: str) -> Figure | None:
+    """Return score against ``name``, a cost or a metric, with the Pareto front of both; None where no trial has it."""
     config = view.config
     clouds = []
     for style, label, ledger in arms(view):
